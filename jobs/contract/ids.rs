@@ -1,0 +1,118 @@
+//! Identities: of tenants and of jobs.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A tenant: 1 to 64 characters of `a-z`, `0-9`, `-` and `_`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantId(String);
+
+impl TenantId {
+    /// The tenant's name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_';
+        let well_formed = (1..=64).contains(&text.len())
+            && text.bytes().all(fits)
+            && text.as_bytes()[0].is_ascii_alphanumeric();
+        if well_formed {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "expected a tenant name of 1 to 64 characters a-z, 0-9, - and _, got {text:?}"
+            ))
+        }
+    }
+}
+
+/// A job: `job_` and a ULID, so that ids sort by when they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId(ulid::Ulid);
+
+impl JobId {
+    /// A new id.
+    pub fn generate() -> Self {
+        Self(ulid::Ulid::generate())
+    }
+
+    /// The id with this number; for tests and tools.
+    pub fn from_u128(number: u128) -> Self {
+        Self(ulid::Ulid::from(number))
+    }
+}
+
+impl FromStr for JobId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.strip_prefix("job_")
+            .and_then(|ulid| ulid::Ulid::from_string(ulid).ok())
+            .map(Self)
+            // One spelling for one job: the ULID alphabet's lower case and look-alikes are refused.
+            .filter(|id| id.to_string() == text)
+            .ok_or_else(|| format!("expected a job id such as job_01J8…, got {text:?}"))
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job_{}", self.0)
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! text_id {
+    ($($id:ty),*) => {$(
+        impl TryFrom<String> for $id {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+        impl From<$id> for String {
+            fn from(id: $id) -> Self {
+                id.to_string()
+            }
+        }
+    )*};
+}
+text_id!(TenantId, JobId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_id_has_one_spelling() {
+        let id = JobId::generate();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().to_lowercase().parse::<JobId>().is_err());
+        assert!("job_".parse::<JobId>().is_err());
+        assert!("01ARZ3NDEKTSV4RRFFQ69G5FAV".parse::<JobId>().is_err());
+    }
+
+    #[test]
+    fn tenant_names_are_narrow() {
+        for good in ["dev", "a", "acme-2", "0_0"] {
+            assert!(good.parse::<TenantId>().is_ok(), "{good}");
+        }
+        for bad in ["", "Dev", "-a", "a b", "ä", "a/b", &"a".repeat(65)] {
+            assert!(bad.parse::<TenantId>().is_err(), "{bad}");
+        }
+    }
+}

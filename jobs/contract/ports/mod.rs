@@ -1,0 +1,53 @@
+//! The ports: all that a job may ask of the world.
+//!
+//! Each port is a trait with few verbs in the job's words. Its adapters live in the engine; its
+//! fakes in [`super::fakes`].
+
+mod ledger;
+mod mail;
+mod mailboxes;
+mod suppressions;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::{
+    ledger::{Effect, EffectState, Ledger, Opened},
+    mail::*,
+    mailboxes::{Mailbox, MailboxStatus, Mailboxes},
+    suppressions::{Suppression, Suppressions},
+};
+use super::{Cursor, Fault, Moment, RunInfo};
+
+/// Every port, as one run is handed them.
+#[derive(Clone)]
+pub struct Ports {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What has been done to the world, so that it is not done twice.
+    pub ledger: Arc<dyn Ledger>,
+    /// Composing and sending mail.
+    pub mail: Arc<dyn Mail>,
+    /// The tenant's mailboxes.
+    pub mailboxes: Arc<dyn Mailboxes>,
+    /// Addresses that must not be written to.
+    pub suppressions: Arc<dyn Suppressions>,
+}
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// The current moment.
+    fn now(&self) -> Moment;
+}
+
+/// Where a long job says how far it has got.
+#[async_trait]
+pub trait Progress: Send + Sync {
+    /// Stores `cursor` for the job of this run.
+    ///
+    /// # Errors
+    ///
+    /// A fault when the run's lease is lost or the queue is out of reach.
+    async fn checkpoint(&self, run: &RunInfo, cursor: &Cursor) -> Result<(), Fault>;
+}

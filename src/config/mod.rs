@@ -1,0 +1,54 @@
+//! Configuration: the defaults inside the binary, then a file, then the environment.
+//!
+//! `config/default.toml` lists every option with its unit, default and reason, and is part of the
+//! binary. `--config FILE` overrides it, `POSTRIDER_SECTION__KEY` overrides both. Each section is
+//! declared by the module that uses it.
+
+mod load;
+mod values;
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+pub use self::{
+    load::{ConfigError, DEFAULTS},
+    values::{Rate, duration},
+};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the embedded queue and store, and mail written as files, live.
+    pub data_dir: PathBuf,
+    /// 32 bytes in base64 that seal credentials and pepper keys; empty: none.
+    pub secret_key: SecretString,
+    /// The shared queue.
+    pub redis: RedisConfig,
+    /// The SQL store.
+    pub store: crate::store::StoreConfig,
+    /// The queue, whichever adapter carries it.
+    pub queue: crate::queue::QueueConfig,
+    /// The façade and the admin listener.
+    pub http: crate::http::HttpConfig,
+    /// Workers.
+    pub worker: crate::worker::WorkerConfig,
+    /// Schedulers.
+    pub scheduler: crate::scheduler::SchedulerConfig,
+    /// What lanes may draw on.
+    pub limits: crate::limits::LimitsConfig,
+    /// Mail.
+    pub mail: crate::mail::MailConfig,
+    /// Logs.
+    pub log: crate::telemetry::LogConfig,
+}
+
+/// The shared queue.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    /// Where it is; empty: the embedded queue.
+    pub url: String,
+}

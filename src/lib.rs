@@ -1,0 +1,15 @@
+//! How Postrider gets jobs done: the engine around the kinds of `jobs`.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod intake;
+pub mod limits;
+pub mod mail;
+pub mod queue;
+pub mod scheduler;
+pub mod secrets;
+pub mod store;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! Secrets: sealing what is stored, and the pepper of API keys.
