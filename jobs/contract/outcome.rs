@@ -23,11 +23,26 @@ pub enum Done {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stop {
     /// Try again: at the time of the kind's retry policy, or `after` this long if that is given.
-    Retry { cause: Cause, after: Option<Duration> },
+    Retry {
+        /// What went wrong.
+        cause: Cause,
+        /// How long to wait, where somebody said so.
+        after: Option<Duration>,
+    },
     /// Not now. The attempt is given back; a snooze is no error.
-    Snooze { until: Moment, why: String, scope: Scope },
+    Snooze {
+        /// Not before this moment.
+        until: Moment,
+        /// In words, for whoever asks why the job waits.
+        why: String,
+        /// What sleeps.
+        scope: Scope,
+    },
     /// Never: trying again could not help.
-    Cancel { cause: Cause },
+    Cancel {
+        /// What went wrong.
+        cause: Cause,
+    },
 }
 
 /// What a snooze puts to sleep.
@@ -74,7 +89,14 @@ pub enum Fault {
     Transient(Cause),
     /// The other side asks for patience until a moment.
     #[error("{cause}")]
-    Throttled { cause: Cause, until: Moment, scope: Scope },
+    Throttled {
+        /// What the other side said.
+        cause: Cause,
+        /// Until when it wants to be left alone.
+        until: Moment,
+        /// Whether that goes for the job or for its whole lane.
+        scope: Scope,
+    },
     /// Will not work next time either.
     #[error("{0}")]
     Permanent(Cause),

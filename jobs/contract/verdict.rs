@@ -59,15 +59,36 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// `completed`; the result is kept until retention.
-    Complete { result: Value, skipped: Option<String> },
+    Complete {
+        /// What the job answered; null when it was skipped.
+        result: Value,
+        /// Why there was nothing to do, when there was nothing to do.
+        skipped: Option<String>,
+    },
     /// `scheduled` at `at`; the attempt is spent and the error appended.
-    Retry { at: Moment, error: Cause },
+    Retry {
+        /// When the next attempt may begin.
+        at: Moment,
+        /// What went wrong.
+        error: Cause,
+    },
     /// `scheduled` at `until`; the attempt is given back.
-    SnoozeJob { until: Moment, why: String },
+    SnoozeJob {
+        /// Until when the job sleeps.
+        until: Moment,
+        /// Why, in words.
+        why: String,
+    },
     /// The lane is parked until `until`, the job waits in front of it; the attempt is given back.
-    SnoozeLane { until: Moment, why: String },
+    SnoozeLane {
+        /// Until when the lane sleeps.
+        until: Moment,
+        /// Why, in words.
+        why: String,
+    },
     /// `failed`, in the dead set.
     Fail {
+        /// What went wrong.
         error: Cause,
         /// The attempt counts; otherwise it is given back.
         spent: bool,
@@ -79,7 +100,10 @@ pub enum Verdict {
     /// `queued` at once; the attempt is given back.
     Release,
     /// `queued` at once with one more crash counted; the attempt is spent.
-    Rescue { error: Cause },
+    Rescue {
+        /// That the worker vanished.
+        error: Cause,
+    },
     /// Nothing may be written: the job belongs to somebody else.
     Nothing,
 }

@@ -1,0 +1,134 @@
+//! Everything that names apalis: our queue as an apalis backend, and the monitor that runs it.
+//!
+//! apalis calls a service for each task that a backend yields. The backend here is a thin view over
+//! a pool's buffer: it never fails (an error would drop every running job) and never ends (that
+//! would hang the worker). All traffic with the queue is in the engine's own tasks.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use apalis_core::{
+    backend::{Backend, BackendConfig, finalize::Ephemeral},
+    monitor::Monitor,
+    task::Task,
+    worker::{builder::WorkerBuilder, context::WorkerContext},
+};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, layer::util::Identity};
+
+use super::{buffer::Buffer, perform::Performer, pool::Pool, run::Run};
+
+/// The pause before a worker that ended by a bug of ours begins again.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// Runs one apalis worker a pool until `shutdown` and the end of everything that runs.
+pub(super) async fn run(
+    pools: &[Arc<Pool>],
+    performer: &Arc<Performer>,
+    shutdown: CancellationToken,
+) {
+    let mut monitor = Monitor::new().should_restart(|worker, error| {
+        tracing::error!(worker.name = worker.name(), %error, "an apalis worker ended and begins again");
+        // The callback cannot wait; a short block of one thread beats a spinning restart.
+        std::thread::sleep(RESTART_PAUSE);
+        true
+    });
+    for pool in pools {
+        let (name, buffer) = (pool.name(), Arc::clone(&pool.buffer));
+        let performer = Arc::clone(performer);
+        monitor = monitor.register(move |_| {
+            WorkerBuilder::new(name.as_str())
+                .backend(Claims { buffer: Arc::clone(&buffer) })
+                .build(Perform { performer: Arc::clone(&performer) })
+        });
+    }
+    let stop = async move {
+        shutdown.cancelled().await;
+        Ok(())
+    };
+    if let Err(error) = monitor.run_with_signal(stop).await {
+        tracing::error!(%error, "the apalis monitor ended with an error");
+    }
+}
+
+/// A pool's buffer, as an apalis backend.
+struct Claims {
+    buffer: Arc<Buffer<Run>>,
+}
+
+impl Backend for Claims {
+    type Task = Task<Run>;
+    type Error = Infallible;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        self.buffer.poll_pop(cx).map(|run| Some(Ok(Task::new(run))))
+    }
+
+    fn poll_close(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
+        // The engine empties the buffer itself, as soon as it is asked to stop.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl BackendConfig for Claims {
+    type Args = Run;
+    type Id = u64;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Identity;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
+        Identity::new()
+    }
+}
+
+/// The performer, as the service that apalis calls.
+#[derive(Clone)]
+struct Perform {
+    performer: Arc<Performer>,
+}
+
+impl Service<Task<Run>> for Perform {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Slots are counted where jobs are claimed: what is in the buffer has one.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, task: Task<Run>) -> Self::Future {
+        let performing = Arc::clone(&self.performer).perform(task.args);
+        Box::pin(async move {
+            performing.await;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! Performing a job: decode, run, judge, settle.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{FutureExt, future::BoxFuture};
+use jobs::contract::{
+    Catalogue, Context, Cursor, End, Facts, Fault, Kind, Outcome, Ports, Retry, RunInfo, Runnable,
+    Verdict, judge,
+    ports::{Clock, Progress},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    leases::Leases,
+    run::{Interrupt, Run},
+    settle::Settler,
+};
+use crate::queue::{Claimed, LeaseRef, Queue, Settled, Settlement};
+
+/// What a job whose kind nobody here knows is judged by.
+const UNKNOWN_KIND: Facing =
+    Facing { retry: Retry { max_attempts: 1, waits: &[], jitter: 0.0 }, patience: Duration::ZERO };
+
+/// Performs the jobs of all pools.
+pub(super) struct Performer {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) catalogue: Catalogue,
+    pub(super) ports: Arc<Ports>,
+    pub(super) leases: Leases,
+    pub(super) settler: Settler,
+    pub(super) max_crashes: u32,
+}
+
+/// The parts of a kind that its judge wants to know.
+#[derive(Clone, Copy)]
+struct Facing {
+    retry: Retry,
+    patience: Duration,
+}
+
+impl Performer {
+    /// Takes a run from its claim to its stored verdict.
+    pub(super) async fn perform(self: Arc<Self>, run: Run) {
+        let Run { job, interrupt, slot } = run;
+        let kind = self.catalogue.find(&job.kind).cloned();
+        let facing =
+            kind.as_ref().map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
+        let (end, untouched) = match decode(kind.as_ref(), &job) {
+            Ok((kind, runnable)) => self.begin(kind, runnable, &job, interrupt).await,
+            Err(words) => (End::Undecodable(words), true),
+        };
+        let verdict = judge(end, &self.facts(&job, facing));
+        let refund = untouched || gives_back(&verdict);
+        self.settle(&job, verdict, refund).await;
+        // Only now is the slot free: the next claim must not overtake this verdict.
+        drop(slot);
+    }
+
+    /// Gives a job back that was claimed and never begun.
+    pub(super) async fn give_back(&self, run: Run) {
+        self.settle(&run.job, Verdict::Release, true).await;
+    }
+
+    /// Runs the job, in a task of its own if it waits, and says how that ended and whether the run
+    /// touched nothing outside.
+    async fn begin(
+        &self,
+        kind: &Kind,
+        runnable: Box<dyn Runnable>,
+        job: &Claimed,
+        interrupt: oneshot::Receiver<Interrupt>,
+    ) -> (End, bool) {
+        let progress = Arc::new(QueueProgress { queue: Arc::clone(&self.queue), lease: job.lease });
+        let ctx = Arc::new(Context::new(run_info(job), Arc::clone(&self.ports), progress));
+        let work = runnable.perform(Arc::clone(&ctx));
+        let guarded = guard(work, kind.timeout, interrupt);
+        let end = if kind.waits {
+            tokio::spawn(guarded).await.unwrap_or_else(|e| End::Panicked(e.to_string()))
+        } else {
+            guarded.await
+        };
+        (end, ctx.has_touched_nothing())
+    }
+
+    fn facts(&self, job: &Claimed, facing: Facing) -> Facts {
+        Facts {
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            crashes: job.crashes,
+            max_crashes: self.max_crashes,
+            now: self.queue.now(),
+            due_at: job.due_at,
+            patience: facing.patience,
+            retry: facing.retry,
+            chance: rand::random(),
+            // The queue knows of a cancel that this process has not heard of, and holds to it.
+            cancel_requested: false,
+        }
+    }
+
+    async fn settle(&self, job: &Claimed, verdict: Verdict, refund: bool) {
+        if verdict == Verdict::Nothing {
+            self.leases.forget(job.lease);
+            tracing::warn!(job.id = %job.lease.id, "the lease was lost; nothing is written");
+            return;
+        }
+        let word = word(&verdict);
+        let settlement = Settlement { lease: job.lease, verdict, refund };
+        let settled = self.settler.settle(settlement).await;
+        self.leases.forget(job.lease);
+        match settled {
+            Settled::Done => tracing::debug!(
+                job.id = %job.lease.id,
+                job.kind = job.kind,
+                job.attempt = job.attempt,
+                tenant = %job.tenant,
+                request.id = job.request_id,
+                outcome = word,
+                "a run ended"
+            ),
+            Settled::Lost => tracing::warn!(
+                job.id = %job.lease.id,
+                outcome = word,
+                "the lease was lost before the verdict was stored"
+            ),
+        }
+    }
+}
+
+fn decode<'a>(
+    kind: Option<&'a Kind>,
+    job: &Claimed,
+) -> Result<(&'a Kind, Box<dyn Runnable>), String> {
+    let kind = kind.ok_or_else(|| format!("this worker knows no kind {:?}", job.kind))?;
+    Ok((kind, kind.decode(&job.payload)?))
+}
+
+/// Runs `work` until it ends, panics, takes too long or is called off; then it is dropped.
+async fn guard(
+    work: BoxFuture<'static, Outcome>,
+    timeout: Duration,
+    interrupt: oneshot::Receiver<Interrupt>,
+) -> End {
+    let caught = AssertUnwindSafe(work).catch_unwind();
+    tokio::select! {
+        ended = caught => match ended {
+            Ok(outcome) => End::Said(outcome),
+            Err(panic) => End::Panicked(words_of(&*panic)),
+        },
+        () = tokio::time::sleep(timeout) => End::TimedOut(timeout),
+        Ok(why) = interrupt => match why {
+            Interrupt::Cancel => End::CancelRequested,
+            Interrupt::Lost => End::LeaseLost,
+            Interrupt::Stop => End::Stopped,
+        },
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    words
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "the job panicked without words".to_owned())
+}
+
+fn run_info(job: &Claimed) -> RunInfo {
+    RunInfo {
+        job: job.lease.id,
+        tenant: job.tenant.clone(),
+        attempt: job.attempt,
+        max_attempts: job.max_attempts,
+        fence: job.lease.fence,
+        created_at: job.created_at,
+        cursor: job.cursor.clone(),
+    }
+}
+
+/// Whether a verdict by itself says that nothing outside was touched.
+fn gives_back(verdict: &Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::SnoozeJob { .. }
+            | Verdict::SnoozeLane { .. }
+            | Verdict::Release
+            | Verdict::Complete { skipped: Some(_), .. }
+    )
+}
+
+/// One word for a verdict, in logs and metrics.
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Complete { skipped: None, .. } => "completed",
+        Verdict::Complete { skipped: Some(_), .. } => "skipped",
+        Verdict::Retry { .. } => "retried",
+        Verdict::SnoozeJob { .. } | Verdict::SnoozeLane { .. } => "snoozed",
+        Verdict::Fail { .. } => "failed",
+        Verdict::Cancel => "cancelled",
+        Verdict::Release => "released",
+        Verdict::Rescue { .. } => "vanished",
+        Verdict::Nothing => "lost",
+    }
+}
+
+/// A job's progress, stored with the job.
+struct QueueProgress {
+    queue: Arc<dyn Queue>,
+    lease: LeaseRef,
+}
+
+#[async_trait]
+impl Progress for QueueProgress {
+    async fn checkpoint(&self, _run: &RunInfo, cursor: &Cursor) -> Result<(), Fault> {
+        match self.queue.checkpoint(&self.lease, cursor).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Fault::transient("lease_lost", "the job belongs to another worker")),
+            Err(error) => Err(Fault::transient("queue_unavailable", error.to_string())),
+        }
+    }
+}
+
+/// The queue's time, for jobs: lanes, limits and jobs all live by one clock.
+pub struct QueueClock(pub Arc<dyn Queue>);
+
+impl Clock for QueueClock {
+    fn now(&self) -> jobs::contract::Moment {
+        self.0.now()
+    }
+}
