@@ -71,7 +71,9 @@ impl Leases {
         for batch in leases.chunks(BATCH) {
             match self.queue.extend(batch, self.lease).await {
                 Ok(holds) => {
-                    batch.iter().zip(holds).for_each(|(lease, hold)| self.told(*lease, hold))
+                    for (lease, hold) in batch.iter().zip(holds) {
+                        self.told(*lease, hold);
+                    }
                 }
                 // The next beat tries again; until then nobody else can have claimed the jobs,
                 // unless the leases run out, and then the queue will say so.
