@@ -7,6 +7,7 @@
 //! its lanes, in turns; it takes what *all* limits of a lane admit, and otherwise parks the lane
 //! until the moment at which its next job may go. Time is the adapter's, never the caller's.
 
+mod config;
 pub mod sqlite;
 mod types;
 
@@ -14,14 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jobs::contract::{Cursor, JobId, Moment, TenantId};
-use serde::Deserialize;
 
-pub use self::types::*;
-
-/// The section `[queue]` of the configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QueueConfig {}
+pub use self::{config::QueueConfig, types::*};
 
 /// The verbs that move jobs.
 ///
