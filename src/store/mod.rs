@@ -1,6 +1,34 @@
 //! The SQL store: what has happened.
+//!
+//! SQLite for one host, Postgres for a fleet, behind one SQL text. What the store holds is its
+//! tenants', and every call takes the tenant first.
+
+mod db;
+mod error;
+mod keys;
+mod ledger;
+mod mailboxes;
+mod prospects;
+mod schema;
+mod staging;
+mod suppressions;
+mod tenants;
+
+use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
+
+pub use self::{
+    db::Db,
+    error::StoreError,
+    keys::{Caller, KeyRecord, MOST_ACTIVE_KEYS, NewKey, NewKeyError},
+    mailboxes::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Security, Transport},
+    prospects::{Prospect, is_field_name},
+    schema::{Migrated, OnOldSchema, SchemaVersion},
+    staging::{BATCH, Loaded, Staging},
+};
+use self::db::Address;
+use crate::secrets::Secrets;
 
 /// The section `[store]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -8,4 +36,105 @@ use serde::Deserialize;
 pub struct StoreConfig {
     /// Where it is; empty: SQLite in the data directory.
     pub url: String,
+}
+
+/// What one call did to one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was not there.
+    Created,
+    /// It was there, and different.
+    Updated,
+    /// It was there, and the same.
+    Unchanged,
+}
+
+/// The store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    address: Address,
+    reader: Db,
+    writer: Db,
+    secrets: Secrets,
+}
+
+impl Store {
+    /// Opens the store that is configured; the embedded default is made when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none, the store cannot be reached or made, or its schema is newer than this
+    /// program, or older and not to be migrated.
+    pub async fn open(
+        config: &StoreConfig,
+        data_dir: &Path,
+        secrets: Secrets,
+        on_old: OnOldSchema,
+    ) -> Result<Self, StoreError> {
+        let address = Address::read(&config.url, data_dir)?;
+        let (reader, writer) = open(&address, on_old).await?.0;
+        Ok(Self { address, reader, writer, secrets })
+    }
+
+    /// Brings the schema of the configured store to this program's version; needs no secrets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub async fn migrate(config: &StoreConfig, data_dir: &Path) -> Result<Migrated, StoreError> {
+        let address = Address::read(&config.url, data_dir)?;
+        let ((reader, writer), migrated) = open(&address, OnOldSchema::Migrate).await?;
+        reader.close().await;
+        writer.close().await;
+        Ok(migrated)
+    }
+
+    /// Proves that the store can be reached and read.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        let one = db::on!(&self.reader, p => {
+            tokio::time::timeout(READY_WITHIN, sqlx::query("SELECT 1").execute(p))
+                .await
+                .map(|answer| answer.map(|_| ()))
+        });
+        match one {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no answer within {} s",
+                READY_WITHIN.as_secs()
+            ))),
+        }
+    }
+
+    /// Closes all connections; on SQLite this also folds the journal into the file.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// How long a proof of readiness may take: less than what asks for it waits.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+async fn open(
+    address: &Address,
+    on_old: OnOldSchema,
+) -> Result<((Db, Db), Migrated), StoreError> {
+    let (reader, writer) = address.open().await?;
+    match schema::check(&writer, on_old).await {
+        Ok(migrated) => Ok(((reader, writer), migrated)),
+        Err(error) => {
+            writer.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// The name by which an address is found: addresses that differ only in case are one.
+fn name_of(address: &str) -> String {
+    // Postgres refuses a NUL in a text; there is no address with one to be found.
+    address.trim().to_lowercase().replace('\0', "\u{fffd}")
 }

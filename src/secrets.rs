@@ -1,1 +1,0 @@
-//! Secrets: sealing what is stored, and the pepper of API keys.

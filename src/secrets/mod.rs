@@ -1,0 +1,166 @@
+//! Secrets: sealing what is stored, and the pepper of API keys.
+//!
+//! One secret key of 32 bytes is configured (`secret_key`) or, for the embedded default, kept in a
+//! file of the data directory. It is never used itself: each purpose has a key of its own, derived
+//! from it with HMAC-SHA256 under a label.
+
+mod api_key;
+mod key_file;
+mod sealing;
+
+use std::{fmt, path::PathBuf};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use sha2::Sha256;
+
+pub use self::{
+    api_key::{ApiKey, Environment, KeyHash, MalformedKey},
+    sealing::{Place, UnsealError},
+};
+use crate::config::Config;
+
+/// Bytes of a secret key.
+const KEY_LENGTH: usize = 32;
+
+/// Keys for sealing and for hashing API keys. Cheap to clone; never printed.
+#[derive(Clone)]
+pub struct Secrets {
+    /// Names the secret key without telling anything about it; part of every sealed value.
+    key_id: String,
+    sealing: Zeroizing<[u8; KEY_LENGTH]>,
+    pepper: Zeroizing<[u8; KEY_LENGTH]>,
+}
+
+/// Why there is no secret key.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// None is configured.
+    #[error(
+        "no secret key: set POSTRIDER_SECRET_KEY to 32 random bytes in base64 \
+         (`openssl rand -base64 32`); only `up` and `demo` make one themselves"
+    )]
+    Missing,
+    /// What is configured is no key.
+    #[error("{from}: expected 32 bytes in base64 (`openssl rand -base64 32`), got {got}")]
+    Malformed {
+        /// The option or file it came from.
+        from: String,
+        /// What was got, without telling it.
+        got: String,
+    },
+    /// The key file cannot be read or made.
+    #[error("cannot {verb} the secret key {}: {source}", file.display())]
+    File {
+        /// `read` or `create`.
+        verb: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+impl Secrets {
+    /// The secrets of the configured key.
+    ///
+    /// # Errors
+    ///
+    /// When none is configured, or when it is not 32 bytes in base64.
+    pub fn load(config: &Config) -> Result<Self, SecretsError> {
+        if config.secret_key.expose_secret().trim().is_empty() {
+            return Err(SecretsError::Missing);
+        }
+        Self::from_base64(&config.secret_key)
+    }
+
+    /// The secrets of the configured key or else of `secret.key` in the data directory, which is
+    /// made when it is not there. For `up` and `demo` only: a fleet shares one configured key.
+    ///
+    /// # Errors
+    ///
+    /// When the configured key or the file's is none, or the file cannot be read or made.
+    pub fn load_or_create(config: &Config) -> Result<Self, SecretsError> {
+        match Self::load(config) {
+            Err(SecretsError::Missing) => key_file::load_or_create(&config.data_dir),
+            loaded => loaded,
+        }
+    }
+
+    /// The secrets of a key as it is configured.
+    ///
+    /// # Errors
+    ///
+    /// When it is not 32 bytes in base64.
+    pub fn from_base64(text: &SecretString) -> Result<Self, SecretsError> {
+        decode("secret_key", text.expose_secret())
+    }
+
+    fn from_key(key: &[u8; KEY_LENGTH]) -> Self {
+        let id = derive(key, "postrider key id");
+        Self {
+            key_id: id[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+            sealing: Zeroizing::new(derive(key, "postrider sealing")),
+            pepper: Zeroizing::new(derive(key, "postrider api key pepper")),
+        }
+    }
+
+    /// What a stored API key is compared by.
+    pub fn hash(&self, key: &ApiKey) -> KeyHash {
+        KeyHash::of(self.pepper.as_slice(), key)
+    }
+}
+
+fn decode(from: &str, text: &str) -> Result<Secrets, SecretsError> {
+    let malformed = |got: String| SecretsError::Malformed { from: from.to_owned(), got };
+    let bytes = STANDARD.decode(text.trim()).map_err(|_| malformed("no base64".into()))?;
+    let bytes = Zeroizing::new(bytes);
+    let key: &[u8; KEY_LENGTH] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| malformed(format!("{} bytes", bytes.len())))?;
+    Ok(Secrets::from_key(key))
+}
+
+/// A key for one purpose.
+fn derive(key: &[u8], label: &str) -> [u8; KEY_LENGTH] {
+    mac(key, label.as_bytes())
+}
+
+fn mac(key: &[u8], message: &[u8]) -> [u8; KEY_LENGTH] {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length (RFC 2104)");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_another_length_says_so_and_not_itself() {
+        let short = STANDARD.encode([7_u8; 31]);
+        let error = Secrets::from_base64(&short.clone().into()).unwrap_err().to_string();
+        assert!(error.contains("secret_key: expected 32 bytes") && error.ends_with("got 31 bytes"));
+        assert!(!error.contains(&short));
+
+        let error = Secrets::from_base64(&"hunter2!".into()).unwrap_err().to_string();
+        assert!(error.ends_with("got no base64"), "{error}");
+    }
+
+    #[test]
+    fn each_purpose_has_its_own_key_and_none_is_printed() {
+        let secrets = Secrets::from_base64(&STANDARD.encode([7_u8; 32]).into()).unwrap();
+        assert_ne!(*secrets.sealing, *secrets.pepper);
+        assert_ne!(*secrets.sealing, [7; 32]);
+        assert_eq!(format!("{secrets:?}"), format!("Secrets {{ key_id: {:?}, .. }}", secrets.key_id));
+    }
+}

@@ -1,0 +1,263 @@
+//! One SQL text for two databases: an enum over their native pools.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
+    Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{StoreError, error::words};
+
+/// How long to wait for a database to answer at start, or for a free connection later.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections that read, or to Postgres.
+const CONNECTIONS: u32 = 8;
+const FILE: &str = "store.sqlite";
+
+/// A pool of one of the two databases.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// SQLite.
+    Lite(SqlitePool),
+    /// Postgres.
+    Pg(PgPool),
+}
+
+/// A connection of its own, outside the pools.
+pub(super) enum OwnConnection {
+    Lite(SqliteConnection),
+    Pg(PgConnection),
+}
+
+/// A transaction that writes.
+pub(super) enum Tx {
+    Lite(Transaction<'static, Sqlite>),
+    Pg(Transaction<'static, Postgres>),
+}
+
+/// Expands the body once per database: SQL and Rust are written once.
+macro_rules! on {
+    ($db:expr, $p:ident => $body:expr) => {
+        match $db {
+            $crate::store::Db::Lite($p) => $body,
+            $crate::store::Db::Pg($p) => $body,
+        }
+    };
+}
+
+/// The same for a [`Tx`] or an [`OwnConnection`], named first.
+macro_rules! on_conn {
+    ($kind:ident, $held:expr, $c:ident => $body:expr) => {
+        match $held {
+            $crate::store::db::$kind::Lite($c) => $body,
+            $crate::store::db::$kind::Pg($c) => $body,
+        }
+    };
+}
+
+pub(super) use {on, on_conn};
+
+impl Db {
+    /// Begins a transaction that writes. On SQLite it takes the write lock now: one that began by
+    /// reading could not take it later if somebody else wrote in between, however long it waited.
+    pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Lite(pool) => Tx::Lite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Pg(pool) => Tx::Pg(pool.begin().await?),
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        on!(self, pool => pool.close().await);
+    }
+}
+
+impl Tx {
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Lite(tx) => tx.commit().await?,
+            Self::Pg(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+/// Where a store is.
+#[derive(Debug, Clone)]
+pub(super) enum Address {
+    Lite(PathBuf),
+    Pg(Box<PgConnectOptions>),
+}
+
+impl Address {
+    /// Reads `store.url`; nothing is opened yet.
+    pub(super) fn read(url: &str, data_dir: &Path) -> Result<Self, StoreError> {
+        let url = url.trim();
+        if url.is_empty() {
+            return Ok(Self::Lite(data_dir.join(FILE)));
+        }
+        // A URL may hold a password: only its scheme is ever repeated.
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "postgres" | "postgresql" => PgConnectOptions::from_str(url)
+                .map(|options| Self::Pg(Box::new(options.application_name("postrider"))))
+                .map_err(|_| {
+                    StoreError::Url(
+                        "expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what was got \
+                         cannot be read as that"
+                            .into(),
+                    )
+                }),
+            "sqlite" => {
+                let rest = url.trim_start_matches("sqlite:");
+                let file = rest.strip_prefix("//").unwrap_or(rest);
+                if file.is_empty() || file.starts_with(':') || file.contains('?') {
+                    return Err(StoreError::Url(format!(
+                        "expected sqlite://FILE, got {url:?}; a store in memory would be lost"
+                    )));
+                }
+                Ok(Self::Lite(file.into()))
+            }
+            "" => Err(StoreError::Url(
+                "expected postgres://… or sqlite://FILE, got something that is no URL".into(),
+            )),
+            other => Err(StoreError::Url(format!(
+                "expected postgres://… or sqlite://FILE, got a URL of {other:?}"
+            ))),
+        }
+    }
+
+    /// Pools to read from and to write to. SQLite has one writer, so a process has one connection
+    /// that writes; on Postgres they are the same pool.
+    pub(super) async fn open(&self) -> Result<(Db, Db), StoreError> {
+        match self {
+            Self::Lite(file) => {
+                create_directory(file)?;
+                let options = lite_options(file);
+                // The file is made, and its journal set, by one connection before there are more.
+                let writer = SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(PATIENCE)
+                    .connect_with(options.clone())
+                    .await
+                    .map_err(|error| lite_refused(file, &error))?;
+                let reader = SqlitePoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .acquire_timeout(PATIENCE)
+                    .connect_lazy_with(options);
+                Ok((Db::Lite(reader), Db::Lite(writer)))
+            }
+            Self::Pg(options) => {
+                // A pool would hide why it got no connection.
+                let first = self.connect_postgres(options).await?;
+                let _ = first.close().await;
+                let pool = PgPoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .acquire_timeout(PATIENCE)
+                    .connect_lazy_with((**options).clone());
+                Ok((Db::Pg(pool.clone()), Db::Pg(pool)))
+            }
+        }
+    }
+
+    /// A connection outside the pools, for what must not hold up others.
+    pub(super) async fn connect(&self) -> Result<OwnConnection, StoreError> {
+        Ok(match self {
+            Self::Lite(file) => {
+                OwnConnection::Lite(SqliteConnection::connect_with(&lite_options(file)).await?)
+            }
+            Self::Pg(options) => OwnConnection::Pg(self.connect_postgres(options).await?),
+        })
+    }
+
+    async fn connect_postgres(&self, options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+        let place = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        match tokio::time::timeout(PATIENCE, PgConnection::connect_with(options)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => {
+                Err(StoreError::Unavailable(format!("Postgres at {place}: {}", words(&error))))
+            }
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "Postgres at {place} did not answer within {} s",
+                PATIENCE.as_secs()
+            ))),
+        }
+    }
+}
+
+fn lite_options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What the ledger says was committed must survive a power cut too.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+}
+
+fn create_directory(file: &Path) -> Result<(), StoreError> {
+    let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(dir).map_err(|error| {
+        StoreError::CannotCreate(format!("the directory {}: {error}", dir.display()))
+    })
+}
+
+fn lite_refused(file: &Path, error: &sqlx::Error) -> StoreError {
+    let code = match error {
+        sqlx::Error::Database(database) => database.code().and_then(|code| code.parse().ok()),
+        _ => None,
+    };
+    let what = format!("{}: {}", file.display(), words(error));
+    // The low byte of SQLite's codes: permission, read-only, cannot open; not a database.
+    match code.unwrap_or(0_u32) & 0xff {
+        3 | 8 | 14 => StoreError::CannotCreate(what),
+        11 | 26 => StoreError::Unusable(what),
+        _ => StoreError::Unavailable(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_read_from_the_url() {
+        let read = |url| Address::read(url, Path::new("data"));
+        let file = |url| match read(url) {
+            Ok(Address::Lite(file)) => file.display().to_string(),
+            other => panic!("{url}: {other:?}"),
+        };
+        assert_eq!(file(""), "data/store.sqlite");
+        assert_eq!(file("sqlite://x/y.db"), "x/y.db");
+        assert_eq!(file("sqlite:///var/y.db"), "/var/y.db");
+        assert!(matches!(read("postgres://u:p@h/d"), Ok(Address::Pg(_))));
+        for wrong in ["sqlite://:memory:", "sqlite:", "sqlite://x?mode=ro", "mysql://h/d", "x.db"] {
+            assert!(matches!(read(wrong), Err(StoreError::Url(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_without_its_password() {
+        for url in [
+            "postgres://u:hunter2@h:notaport/d",
+            "postgres://u:hunter2@[::/d",
+            "mysql://u:hunter2@h/d",
+            "postgres://u:hunter2@h/d?sslmode=hunter2",
+            "u:hunter2@h/d",
+        ] {
+            let error = Address::read(url, Path::new("")).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
