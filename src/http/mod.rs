@@ -1,8 +1,50 @@
-//! The façade: POST /jobs and GET /jobs/<id>, and nothing else for callers.
+//! The façade: `POST /jobs` and `GET /jobs/<id>`, and nothing else for callers; and, on a listener of
+//! its own, what operators' tools ask.
+//!
+//! A request goes through [`facade`] in the order of the contract: request id, sizes, key, rate
+//! limit, then [`submit`] or [`status`]. Whatever is refused is refused with one of the codes of
+//! [`ErrorCode`].
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `router` | paths and methods |
+//! | `auth` | keys, callers, scopes |
+//! | `limits` | the tenant's requests, and the headers that tell of them |
+//! | `body`, `json`, `negotiate` | bytes, JSON that means one thing only, media types |
+//! | `form` | the three ways to write a submission |
+//! | `idempotency` | keys and fingerprints of submissions |
+//! | `wait` | callers that wait for a job |
+//! | `view` | what a caller may see of a job |
+//! | `error` | every way to be refused |
+//! | `serve` | listening, connections, stopping |
+//! | `admin` | health, readiness, metrics |
 
-use serde::Deserialize;
+pub mod admin;
+pub mod auth;
+mod body;
+mod config;
+mod error;
+mod facade;
+mod form;
+mod idempotency;
+mod json;
+mod limits;
+mod linger;
+mod negotiate;
+mod request_id;
+mod router;
+mod serve;
+mod status;
+mod submit;
+mod view;
+mod wait;
 
-/// The section `[http]` of the configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpConfig {}
+pub use self::{
+    config::HttpConfig,
+    error::ErrorCode,
+    facade::{Facade, FacadeDeps},
+    serve::{ListenError, listen},
+};
+
+/// The body of an answer.
+type Body = http_body_util::Full<bytes::Bytes>;

@@ -1,0 +1,156 @@
+//! What operators' tools ask: `/healthz`, `/readyz`, `/metrics`. On a listener of its own, which is
+//! not for the world.
+
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+
+use futures::future::{BoxFuture, join_all};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Body,
+    serve::{self, Manners},
+};
+use crate::{
+    queue::Queue,
+    telemetry::metrics::{self, Metrics},
+};
+
+/// How long a check may take before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MANNERS: Manners = Manners {
+    header_timeout: Duration::from_secs(10),
+    grace: Duration::from_secs(2),
+    connections: 64,
+};
+const ALLOWED: &str = "GET, HEAD";
+
+/// Something that must work before this process is of use.
+pub struct Check {
+    name: &'static str,
+    probe: Probe,
+}
+
+type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+impl Check {
+    /// A check by this name; the probe's error goes to the log, the name to whoever asks.
+    pub fn new<F>(name: &'static str, probe: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        Self { name, probe: Arc::new(move || Box::pin(probe())) }
+    }
+
+    /// The check that the queue can be reached and written to.
+    pub fn of_queue(queue: &Arc<dyn Queue>) -> Self {
+        let queue = Arc::clone(queue);
+        Self::new("queue", move || {
+            let queue = Arc::clone(&queue);
+            async move { queue.ready().await.map_err(|e| e.to_string()) }
+        })
+    }
+
+    async fn passes(&self) -> bool {
+        let words = match tokio::time::timeout(PATIENCE, (self.probe)()).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(words)) => words,
+            Err(_) => format!("no answer within {} ms", PATIENCE.as_millis()),
+        };
+        tracing::warn!(check = self.name, error = words, "not ready");
+        false
+    }
+}
+
+/// The admin listener, ready to serve.
+pub struct Admin {
+    /// Everything that must work for `/readyz`.
+    pub checks: Vec<Check>,
+    /// Where `/metrics` counts jobs.
+    pub queue: Arc<dyn Queue>,
+    /// What this process has counted.
+    pub metrics: Metrics,
+    /// Once cancelled, `/readyz` says that this process takes no more work.
+    pub draining: CancellationToken,
+}
+
+impl Admin {
+    /// Serves until `stop`, which is best given after everything else has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the listener is of no use any more.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let admin = Arc::new(self);
+        let upkeep = tokio::spawn({
+            let metrics = admin.metrics.clone();
+            async move { metrics.upkeep().await }
+        });
+        let served = serve::run(listener, &MANNERS, stop, move |request: Request<Incoming>| {
+            let admin = Arc::clone(&admin);
+            async move { admin.answer(request.method(), request.uri().path()).await }
+        })
+        .await;
+        upkeep.abort();
+        served
+    }
+
+    async fn answer(&self, method: &Method, path: &str) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n".to_owned());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+            return response;
+        }
+        match path {
+            "/healthz" => text(StatusCode::OK, "alive\n".to_owned()),
+            "/readyz" => self.readiness().await,
+            "/metrics" => self.exposition().await,
+            _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz or /metrics\n".to_owned()),
+        }
+    }
+
+    async fn readiness(&self) -> Response<Body> {
+        let passed = join_all(self.checks.iter().map(Check::passes)).await;
+        let word = |passed| if passed { "ok" } else { "failed" };
+        let mut checks: BTreeMap<&str, &str> =
+            self.checks.iter().zip(&passed).map(|(c, passed)| (c.name, word(*passed))).collect();
+        let draining = self.draining.is_cancelled();
+        if draining {
+            checks.insert("draining", "failed");
+        }
+        let ready = !draining && passed.into_iter().all(|passed| passed);
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body = json!({ "ready": ready, "checks": checks }).to_string();
+        answer(status, "application/json", body)
+    }
+
+    async fn exposition(&self) -> Response<Body> {
+        // What this process has counted is told even when the queue is out of reach.
+        let mut body = self.metrics.render();
+        match tokio::time::timeout(PATIENCE, self.queue.queues()).await {
+            Ok(Ok(queues)) => body.push_str(&metrics::of_queues(&queues, self.queue.now())),
+            Ok(Err(error)) => tracing::warn!(error = %error, "jobs could not be counted"),
+            Err(_) => tracing::warn!("jobs could not be counted: the queue is slow"),
+        }
+        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+    }
+}
+
+fn text(status: StatusCode, words: String) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", words)
+}
+
+fn answer(status: StatusCode, media: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,223 @@
+//! Who calls, and what the key allows.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use jobs::contract::{Fault, TenantId};
+use sha2::{Digest, Sha256};
+
+use super::error::ApiError;
+
+/// The scope that lets a caller ask for jobs.
+pub const JOBS_READ: &str = "jobs:read";
+
+/// The longest bearer token that is looked at; ours are shorter.
+const LONGEST_BEARER: usize = 256;
+/// Keys that are remembered at once: some hundred bytes each.
+const MOST_CACHED: usize = 10_000;
+
+/// The scope that lets a caller submit jobs of this kind.
+pub fn write_scope(kind: &str) -> String {
+    format!("{kind}:write")
+}
+
+/// Somebody whose key is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant: it comes from the key alone.
+    pub tenant: TenantId,
+    /// The public part of the key.
+    pub key_id: String,
+    /// What the key allows; everything else is denied.
+    pub scopes: BTreeSet<String>,
+}
+
+impl Caller {
+    /// Refuses a caller whose key lacks the scope.
+    pub(super) fn require(&self, scope: &str) -> Result<(), ApiError> {
+        if self.scopes.contains(scope) { Ok(()) } else { Err(ApiError::insufficient_scope(scope)) }
+    }
+}
+
+/// Where keys are known.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// The caller to whom this bearer token belongs; none when it is unknown, malformed, expired or
+    /// revoked.
+    ///
+    /// # Errors
+    ///
+    /// A transient fault when that cannot be found out now.
+    async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault>;
+}
+
+/// The bearer token of a request (RFC 6750), if it has exactly one.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    let plausible = scheme.eq_ignore_ascii_case("bearer")
+        && (1..=LONGEST_BEARER).contains(&token.len())
+        && token.bytes().all(|c| c.is_ascii_graphic());
+    plausible.then_some(token)
+}
+
+/// Keys that trust a good key for a while before they ask again.
+///
+/// Only good keys are remembered: a key that was just made works at once, and a stranger cannot
+/// fill the memory. A token is remembered by its hash, so that memory holds no secret.
+pub struct CachedKeys {
+    keys: Arc<dyn Keys>,
+    trust: Duration,
+    most: usize,
+    now: fn() -> Instant,
+    known: Mutex<HashMap<[u8; 32], (Caller, Instant)>>,
+}
+
+impl CachedKeys {
+    /// Trusts a good key for this long.
+    pub fn new(keys: Arc<dyn Keys>, trust: Duration) -> Self {
+        Self { keys, trust, most: MOST_CACHED, now: Instant::now, known: Mutex::default() }
+    }
+
+    fn remembered(&self, token: &[u8; 32]) -> Option<Caller> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (caller, asked_at) = known.get(token)?;
+        ((self.now)().duration_since(*asked_at) < self.trust).then(|| caller.clone())
+    }
+
+    fn remember(&self, token: [u8; 32], caller: &Caller, asked_at: Instant) {
+        if self.trust.is_zero() {
+            return;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= self.most {
+            let now = (self.now)();
+            known.retain(|_, (_, asked_at)| now.duration_since(*asked_at) < self.trust);
+        }
+        if known.len() >= self.most {
+            // More good keys within five seconds than there is room for: the next look-ups cost a
+            // query again, which is all that forgetting does.
+            known.clear();
+        }
+        known.insert(token, (caller.clone(), asked_at));
+    }
+}
+
+#[async_trait]
+impl Keys for CachedKeys {
+    async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault> {
+        let token: [u8; 32] = Sha256::digest(bearer.as_bytes()).into();
+        if let Some(caller) = self.remembered(&token) {
+            return Ok(Some(caller));
+        }
+        // Trust counts from before the question: a revocation during it is felt in time, too.
+        let asked_at = (self.now)();
+        let caller = self.keys.caller(bearer).await?;
+        if let Some(caller) = &caller {
+            self.remember(token, caller, asked_at);
+        }
+        Ok(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    };
+
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    thread_local!(static ELAPSED: Cell<Duration> = const { Cell::new(Duration::ZERO) });
+
+    fn now() -> Instant {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *START.get_or_init(Instant::now) + ELAPSED.get()
+    }
+
+    #[derive(Default)]
+    struct Counting {
+        asked: AtomicUsize,
+        revoked: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Keys for Counting {
+        async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault> {
+            self.asked.fetch_add(1, SeqCst);
+            Ok((bearer.starts_with("good") && !self.revoked.load(SeqCst)).then(|| Caller {
+                tenant: "acme".parse().unwrap(),
+                key_id: "k".into(),
+                scopes: BTreeSet::new(),
+            }))
+        }
+    }
+
+    fn cached(keys: &Arc<Counting>, most: usize) -> CachedKeys {
+        let inner: Arc<dyn Keys> = Arc::<Counting>::clone(keys);
+        CachedKeys { most, now, ..CachedKeys::new(inner, Duration::from_secs(5)) }
+    }
+
+    #[tokio::test]
+    async fn a_revocation_is_felt_within_the_time_of_trust() {
+        let keys = Arc::new(Counting::default());
+        let cached = cached(&keys, 10);
+        assert!(cached.caller("good").await.unwrap().is_some());
+
+        keys.revoked.store(true, SeqCst);
+        ELAPSED.set(Duration::from_millis(4_999));
+        assert!(cached.caller("good").await.unwrap().is_some());
+        assert_eq!(keys.asked.load(SeqCst), 1);
+
+        ELAPSED.set(Duration::from_secs(5));
+        assert!(cached.caller("good").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn refusals_are_not_remembered() {
+        let keys = Arc::new(Counting::default());
+        let cached = cached(&keys, 10);
+        for _ in 0..3 {
+            assert!(cached.caller("bad").await.unwrap().is_none());
+        }
+        assert_eq!(keys.asked.load(SeqCst), 3);
+        assert_eq!(cached.known.lock().unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded() {
+        let keys = Arc::new(Counting::default());
+        let cached = cached(&keys, 3);
+        for n in 0..20 {
+            cached.caller(&format!("good{n}")).await.unwrap();
+            assert!(cached.known.lock().unwrap().len() <= 3);
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_one_plausible_word() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(of(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(of(&["bEARER  abc"]).as_deref(), Some("abc"));
+        for none in [&[][..], &["abc"], &["Bearer "], &["Bearer a b"], &["Basic abc"]] {
+            assert_eq!(of(none), None, "{none:?}");
+        }
+        assert_eq!(of(&["Bearer abc", "Bearer abc"]), None);
+    }
+}

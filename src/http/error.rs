@@ -1,0 +1,326 @@
+//! Every way to be refused: a code, its status, and the problem document (RFC 9457) that says so.
+
+use hyper::{
+    Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use jobs::contract::{Fault, Problem};
+use serde::Serialize;
+
+use super::{Body, request_id::RequestId};
+use crate::queue::QueueError;
+
+/// Problems that one answer lists at most; a caller who gets a thousand wrong has one mistake.
+const MOST_PROBLEMS: usize = 100;
+/// What a caller is told to wait when something that Postrider needs is out of reach, in seconds.
+const UNAVAILABLE_FOR: u64 = 5;
+
+/// What callers' programs branch on. A code never changes its meaning or its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The body is not JSON, or not JSON that means one thing only.
+    InvalidJson,
+    /// The body nests deeper than is accepted.
+    JsonTooDeep,
+    /// A header has a value that it cannot have.
+    InvalidHeader,
+    /// The body was cut off, or framed wrongly.
+    InvalidBody,
+    /// No key, or none that is good.
+    Unauthorized,
+    /// The key does not allow this.
+    InsufficientScope,
+    /// There is no such job of this tenant.
+    JobNotFound,
+    /// There is nothing under this path.
+    RouteNotFound,
+    /// There is something under this path, but not for this method.
+    MethodNotAllowed,
+    /// The caller accepts nothing that could be answered.
+    NotAcceptable,
+    /// The body took too long to arrive.
+    RequestTimeout,
+    /// The body is larger than is accepted.
+    PayloadTooLarge,
+    /// The body is of a media type that is not understood.
+    UnsupportedMediaType,
+    /// The body is JSON, but not what is expected.
+    ValidationFailed,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
+    /// The tenant has sent as many requests as it may.
+    RateLimited,
+    /// A mistake of Postrider's own.
+    InternalError,
+    /// Something that Postrider needs is out of reach, or full.
+    Unavailable,
+}
+
+impl ErrorCode {
+    /// Every code, by status.
+    pub const ALL: [Self; 18] = [
+        Self::InvalidJson,
+        Self::JsonTooDeep,
+        Self::InvalidHeader,
+        Self::InvalidBody,
+        Self::Unauthorized,
+        Self::InsufficientScope,
+        Self::JobNotFound,
+        Self::RouteNotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::RequestTimeout,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::ValidationFailed,
+        Self::IdempotencyKeyReused,
+        Self::RateLimited,
+        Self::InternalError,
+        Self::Unavailable,
+    ];
+
+    /// The code as callers see it.
+    pub const fn as_str(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The status that it goes with.
+    pub const fn status(self) -> StatusCode {
+        self.facts().1
+    }
+
+    /// The code in words, the same for every occurrence.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
+    const fn facts(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::InvalidJson => ("invalid_json", S::BAD_REQUEST, "Body is not valid JSON"),
+            Self::JsonTooDeep => ("json_too_deep", S::BAD_REQUEST, "Body nests too deep"),
+            Self::InvalidHeader => ("invalid_header", S::BAD_REQUEST, "Invalid header"),
+            Self::InvalidBody => ("invalid_body", S::BAD_REQUEST, "Body could not be read"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "Valid API key required"),
+            Self::InsufficientScope => {
+                ("insufficient_scope", S::FORBIDDEN, "API key does not allow this")
+            }
+            Self::JobNotFound => ("job_not_found", S::NOT_FOUND, "No such job"),
+            Self::RouteNotFound => ("route_not_found", S::NOT_FOUND, "No such path"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
+            }
+            Self::NotAcceptable => {
+                ("not_acceptable", S::NOT_ACCEPTABLE, "No acceptable representation")
+            }
+            Self::RequestTimeout => ("request_timeout", S::REQUEST_TIMEOUT, "Body took too long"),
+            Self::PayloadTooLarge => {
+                ("payload_too_large", S::PAYLOAD_TOO_LARGE, "Body is too large")
+            }
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            }
+            Self::ValidationFailed => {
+                ("validation_failed", S::UNPROCESSABLE_ENTITY, "Request is not valid")
+            }
+            Self::IdempotencyKeyReused => (
+                "idempotency_key_reused",
+                S::UNPROCESSABLE_ENTITY,
+                "Idempotency key used for another request",
+            ),
+            Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Rate limit exceeded"),
+            Self::InternalError => ("internal_error", S::INTERNAL_SERVER_ERROR, "Internal error"),
+            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Temporarily unavailable"),
+        }
+    }
+}
+
+/// A refusal on its way to the caller.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ApiError {
+    code: ErrorCode,
+    detail: String,
+    problems: Vec<Problem>,
+    required_scope: Option<String>,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+    close: bool,
+}
+
+impl ApiError {
+    /// A refusal with a sentence about this occurrence.
+    pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            problems: Vec::new(),
+            required_scope: None,
+            retry_after: None,
+            allow: None,
+            close: false,
+        }
+    }
+
+    /// One answer for every key that is not good: which of the reasons it is tells an attacker
+    /// something and its owner nothing new.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(ErrorCode::Unauthorized, "Send a valid key as `Authorization: Bearer prk_…`.")
+    }
+
+    /// The key lacks a scope.
+    pub(super) fn insufficient_scope(scope: &str) -> Self {
+        let detail = format!("This needs a key with the scope {scope}.");
+        let error = Self::new(ErrorCode::InsufficientScope, detail);
+        Self { required_scope: Some(scope.to_owned()), ..error }
+    }
+
+    /// One answer for every job that the tenant does not have.
+    pub(super) fn job_not_found() -> Self {
+        Self::new(ErrorCode::JobNotFound, "There is no job with this id.")
+    }
+
+    /// The path is known, but not with this method.
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = format!("The methods of this path are {allow}.");
+        Self { allow: Some(allow), ..Self::new(ErrorCode::MethodNotAllowed, detail) }
+    }
+
+    /// The request was understood, but these things in it are wrong.
+    pub(super) fn invalid(mut problems: Vec<Problem>) -> Self {
+        let found = problems.len();
+        let detail = match found {
+            1 => "1 problem was found; nothing was accepted.".to_owned(),
+            n if n > MOST_PROBLEMS => format!(
+                "{n} problems were found, of which the first {MOST_PROBLEMS} are listed; nothing \
+                 was accepted."
+            ),
+            n => format!("{n} problems were found; nothing was accepted."),
+        };
+        problems.truncate(MOST_PROBLEMS);
+        Self { problems, ..Self::new(ErrorCode::ValidationFailed, detail) }
+    }
+
+    /// Something is out of reach. What it is stays in the log.
+    pub(super) fn unavailable() -> Self {
+        let detail = "This cannot be done right now; please try again later.";
+        Self::new(ErrorCode::Unavailable, detail).retry_after(UNAVAILABLE_FOR)
+    }
+
+    /// A mistake of ours. What it is stays in the log.
+    pub(super) fn internal() -> Self {
+        let detail = "Something went wrong on our side; the request id helps us to find it.";
+        Self::new(ErrorCode::InternalError, detail)
+    }
+
+    /// The same, to be tried again after this many seconds.
+    #[must_use]
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The same, as the last answer on this connection: what else is in flight on it cannot be told
+    /// apart from the rest of the body.
+    #[must_use]
+    pub(super) fn closing(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    /// The answer.
+    pub(super) fn into_response(self, request_id: &RequestId) -> Response<Body> {
+        let document = serde_json::to_vec(&Document::of(&self, request_id))
+            .expect("a struct of strings and numbers is always valid JSON");
+        let mut response = Response::new(Body::from(document));
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
+    /// RFC 6750, section 3.
+    fn challenge(&self) -> Option<HeaderValue> {
+        match (self.code, &self.required_scope) {
+            (ErrorCode::Unauthorized, _) => {
+                Some(HeaderValue::from_static("Bearer realm=\"postrider\""))
+            }
+            (ErrorCode::InsufficientScope, Some(scope)) => HeaderValue::try_from(format!(
+                "Bearer realm=\"postrider\", error=\"insufficient_scope\", scope=\"{scope}\""
+            ))
+            .ok(),
+            _ => None,
+        }
+    }
+}
+
+/// The problem document: RFC 9457, and the members that callers of older interfaces know.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    message: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required_scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Problem],
+}
+
+impl<'a> Document<'a> {
+    fn of(error: &'a ApiError, request_id: &'a RequestId) -> Self {
+        Self {
+            r#type: format!("/errors/{}", error.code.as_str()),
+            title: error.code.title(),
+            status: error.code.status().as_u16(),
+            detail: &error.detail,
+            code: error.code.as_str(),
+            message: &error.detail,
+            request_id: request_id.as_str(),
+            required_scope: error.required_scope.as_deref(),
+            errors: &error.problems,
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        match &error {
+            QueueError::Unavailable(_) => {
+                tracing::warn!(error = %error, "a request was refused: the queue is out of reach");
+                Self::unavailable()
+            }
+            QueueError::Unusable(_) => {
+                tracing::error!(error = %error, "a request failed in the queue");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        match &fault {
+            Fault::Transient(_) | Fault::Throttled { .. } => {
+                tracing::warn!(error = %fault, "a request was refused: the store is out of reach");
+                Self::unavailable()
+            }
+            Fault::Permanent(_) => {
+                tracing::error!(error = %fault, "a request failed in the store");
+                Self::internal()
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The way of a request through the façade.
+
+use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures::FutureExt;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, HeaderName, HeaderValue},
+    http::request::Parts,
+};
+use jobs::contract::TenantId;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    Body, HttpConfig,
+    auth::{self, CachedKeys, Caller, Keys},
+    body,
+    error::ApiError,
+    limits::{Allowance, Budget},
+    request_id::RequestId,
+    router::Route,
+    serve::{self, Manners},
+    status::Held,
+    wait::Hub,
+};
+use crate::{intake::Intake, queue::Queue, telemetry::metrics};
+
+/// What the façade works with.
+pub struct FacadeDeps {
+    /// Its section of the configuration.
+    pub config: HttpConfig,
+    /// Where jobs go, and where they are asked for.
+    pub queue: Arc<dyn Queue>,
+    /// What checks jobs.
+    pub intake: Intake,
+    /// What knows callers.
+    pub keys: Arc<dyn Keys>,
+}
+
+/// The façade, ready to serve.
+pub struct Facade {
+    deps: FacadeDeps,
+}
+
+impl Facade {
+    /// A façade that works with these.
+    pub fn new(deps: FacadeDeps) -> Self {
+        Self { deps }
+    }
+
+    /// Serves callers until `stop`: then no connection is accepted any more, callers that wait get
+    /// what there is, requests that run have their grace, and connections are closed after their
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// When the listener is of no use any more.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let engine = Arc::new(Engine::new(self.deps, stop.clone()));
+        let hub = Arc::clone(&engine.hub);
+        let watcher = tokio::spawn({
+            let stop = stop.clone();
+            async move { hub.run(stop).await }
+        });
+        let manners = Manners {
+            header_timeout: engine.config.header_timeout,
+            grace: engine.config.grace,
+            connections: engine.config.connections,
+        };
+        let served = serve::run(listener, &manners, stop, move |request| {
+            let engine = Arc::clone(&engine);
+            async move { engine.answer(request).await }
+        })
+        .await;
+        watcher.abort();
+        served
+    }
+}
+
+/// What every request is answered with.
+pub(super) struct Engine {
+    pub(super) config: HttpConfig,
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) intake: Intake,
+    pub(super) hub: Arc<Hub>,
+    pub(super) stop: CancellationToken,
+    keys: CachedKeys,
+    allowance: Allowance,
+}
+
+impl Engine {
+    fn new(deps: FacadeDeps, stop: CancellationToken) -> Self {
+        let FacadeDeps { config, queue, intake, keys } = deps;
+        Self {
+            hub: Arc::new(Hub::new(Arc::clone(&queue), config.waiters)),
+            keys: CachedKeys::new(keys, config.key_cache),
+            allowance: Allowance::new(config.rate_limit),
+            config,
+            queue,
+            intake,
+            stop,
+        }
+    }
+
+    /// Answers a request, whatever happens.
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let mut exchange = Exchange::begin(request.method());
+        let span = tracing::info_span!("request", request.id = %exchange.id);
+        async {
+            let work = AssertUnwindSafe(self.carry_out(&mut exchange, request)).catch_unwind();
+            let response = match work.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => error.into_response(&exchange.id),
+                // The panic hook has told of it. The caller learns that it was not the caller.
+                Err(_) => ApiError::internal().into_response(&exchange.id),
+            };
+            exchange.end(response)
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn carry_out(
+        &self,
+        exchange: &mut Exchange,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, ApiError> {
+        let route = Route::of(request.method(), request.uri().path())?;
+        exchange.route = route.template();
+        let (head, incoming) = request.into_parts();
+        match route {
+            Route::Options(allow) => Ok(options(allow)),
+            Route::Submit => {
+                body::declared(&head.headers, body::BATCH)?;
+                let caller = self.admit(exchange, &head).await?;
+                self.submit(&caller, &exchange.id, None, &head, incoming).await
+            }
+            Route::SubmitKind(kind) => {
+                body::declared(&head.headers, body::SINGLE)?;
+                let caller = self.admit(exchange, &head).await?;
+                self.submit(&caller, &exchange.id, Some(kind), &head, incoming).await
+            }
+            Route::Status(id) => {
+                let caller = self.admit(exchange, &head).await?;
+                self.status(&caller, &exchange.id, &id, &head.headers).await
+            }
+        }
+    }
+
+    /// Lets a caller with a good key and requests left pass. No byte of a stranger's body is read:
+    /// one that does not say how large it is meets its limit only after this.
+    async fn admit(&self, exchange: &mut Exchange, head: &Parts) -> Result<Caller, ApiError> {
+        let bearer = auth::bearer(&head.headers).ok_or_else(ApiError::unauthorized)?;
+        let caller = self.keys.caller(bearer).await?.ok_or_else(ApiError::unauthorized)?;
+        exchange.tenant = Some(caller.tenant.clone());
+        let budget = self.allowance.draw(&*self.queue, &caller.tenant).await?;
+        exchange.budget.insert(budget).admit()?;
+        Ok(caller)
+    }
+}
+
+fn options(allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// One request and what is known of it so far.
+struct Exchange {
+    id: RequestId,
+    began: Instant,
+    method: &'static str,
+    route: &'static str,
+    tenant: Option<TenantId>,
+    budget: Option<Budget>,
+}
+
+impl Exchange {
+    fn begin(method: &Method) -> Self {
+        Self {
+            id: RequestId::generate(),
+            began: Instant::now(),
+            method: known(method),
+            route: "none",
+            tenant: None,
+            budget: None,
+        }
+    }
+
+    /// What every answer carries, and the one line that the log gets of it.
+    fn end(&self, mut response: Response<Body>) -> Response<Body> {
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::try_from(self.id.as_str()) {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        if let Some(budget) = &self.budget {
+            budget.tell(headers);
+        }
+        let status = response.status().as_u16();
+        let took = self.began.elapsed();
+        let held = response.extensions().get::<Held>().is_some();
+        metrics::answered(self.method, self.route, status, took, held);
+        tracing::info!(
+            http.method = self.method,
+            http.route = self.route,
+            http.status = status,
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            tenant = self.tenant.as_ref().map(TenantId::as_str),
+            "a request was answered"
+        );
+        response
+    }
+}
+
+/// The methods that logs and metrics know: a caller can invent others without end.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}

@@ -1,0 +1,203 @@
+//! JSON that means one thing only: UTF-8, no name twice, nothing after the end, not too deep.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+use super::error::{ApiError, ErrorCode};
+
+/// How deep objects and arrays may lie in each other.
+const DEEPEST: usize = 32;
+
+/// Reads a body as JSON.
+///
+/// # Errors
+///
+/// 400 with the place at which it stops being acceptable.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let at = e.valid_up_to() + 1;
+        invalid(format!("The body is not UTF-8: byte {at} does not belong there."))
+    })?;
+    // Before the parser sees it: a parser that recurses must not be the one to find out.
+    if let Some(at) = too_deep(bytes) {
+        let detail = format!("The body nests deeper than {DEEPEST} levels at byte {}.", at + 1);
+        return Err(ApiError::new(ErrorCode::JsonTooDeep, detail));
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = Strict::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    read.map(|Strict(value)| value).map_err(|e| invalid(format!("The body is not JSON: {e}.")))
+}
+
+fn invalid(detail: String) -> ApiError {
+    ApiError::new(ErrorCode::InvalidJson, detail)
+}
+
+/// The first byte that opens a level too many.
+fn too_deep(bytes: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut escaped = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                if depth > DEEPEST {
+                    return Some(at);
+                }
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A value in which no object has a name twice. Which of the two counts is a matter of taste among
+/// parsers, and a request that says two things is not one to guess about.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Strictly).map(Strict)
+    }
+}
+
+struct Strictly;
+
+impl<'de> Visitor<'de> for Strictly {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("the name {name:?} occurs twice")));
+            }
+            let Strict(value) = members.next_value()?;
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal(bytes: &[u8]) -> String {
+        format!("{:?}", parse(bytes).unwrap_err())
+    }
+
+    #[test]
+    fn names_the_place() {
+        for (bytes, words) in [
+            (&b""[..], "EOF while parsing a value at line 1 column 0"),
+            (b"{\"a\":1", "EOF while parsing an object at line 1 column 6"),
+            (b"{}\n x", "trailing characters at line 2 column 2"),
+            (b"{\"a\":1,\"b\":{\"c\":1,\"c\":2}}", "the name \\\"c\\\" occurs twice at line 1"),
+            (b"\"\xff\"", "byte 2 does not belong there"),
+            (b"\"\\ud800\"", "lone leading surrogate"),
+            (b"1e999", "number out of range"),
+            (b"NaN", "expected value"),
+            (b"\xef\xbb\xbf{}", "expected value at line 1 column 1"),
+        ] {
+            let said = refusal(bytes);
+            assert!(said.contains(words), "{said}");
+            assert!(said.contains("InvalidJson"), "{said}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_without_recursion() {
+        let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
+        assert!(parse(&nested(DEEPEST)).is_ok());
+        assert!(refusal(&nested(DEEPEST + 1)).contains("deeper than 32 levels at byte 33"));
+        assert!(refusal(&vec![b'['; BOMB]).contains("JsonTooDeep"));
+        assert!(refusal(&b"{\"a\":".repeat(BOMB)).contains("JsonTooDeep"));
+    }
+
+    const BOMB: usize = 200_000;
+
+    #[test]
+    fn brackets_in_texts_do_not_count() {
+        let text = format!("\"{}\\\"{}\"", "[".repeat(50), "{".repeat(50));
+        assert!(parse(text.as_bytes()).is_ok());
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,3}", inner, 0..4).prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_was_written(value in values()) {
+            proptest::prop_assert_eq!(parse(value.to_string().as_bytes()), Ok(value));
+        }
+
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

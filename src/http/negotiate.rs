@@ -1,0 +1,167 @@
+//! Media types and preferences: what a caller sends, what it accepts, how long it would wait.
+
+use std::time::Duration;
+
+use hyper::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
+
+use super::error::{ApiError, ErrorCode};
+
+const JSON: &str = "application/json";
+const PREFER: &str = "prefer";
+
+/// Refuses a body that does not say that it is JSON.
+pub(super) fn content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encoded = texts(headers, CONTENT_ENCODING).any(|v| !v.eq_ignore_ascii_case("identity"));
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let json = match (types.next().map(|value| value.to_str()), types.next()) {
+        (Some(Ok(text)), None) => is_json(text),
+        _ => false,
+    };
+    if json && !encoded {
+        return Ok(());
+    }
+    let detail = "The body must be application/json in UTF-8, without a content encoding.";
+    Err(ApiError::new(ErrorCode::UnsupportedMediaType, detail))
+}
+
+fn is_json(text: &str) -> bool {
+    let mut parts = text.split(';').map(str::trim);
+    parts.next().is_some_and(|media| media.eq_ignore_ascii_case(JSON))
+        && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            !name.trim().eq_ignore_ascii_case("charset")
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+/// Refuses a caller that rules JSON out (RFC 9110, section 12.5.1). Elements that make no sense are
+/// passed over, and a header without any that does is as good as none.
+pub(super) fn accepts_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let ranges = texts(headers, ACCEPT)
+        .flat_map(|text| text.split(','))
+        .filter_map(|range| Some((specificity(range)?, quality(range)?)));
+    // The most specific range decides; of two equal ones, the more generous.
+    let mut best: Option<(u8, u16)> = None;
+    for (rank, quality) in ranges {
+        best = best.max(Some((rank, quality)));
+    }
+    match best {
+        None | Some((1.., 1..)) => Ok(()),
+        Some(_) => {
+            let detail = "The answer is application/json, which the Accept header rules out.";
+            Err(ApiError::new(ErrorCode::NotAcceptable, detail))
+        }
+    }
+}
+
+/// How closely a range names JSON: 3 by name, 2 by type, 1 as anything, 0 not at all; nothing when
+/// it is no media range.
+fn specificity(range: &str) -> Option<u8> {
+    let media = range.split(';').next()?.trim().to_ascii_lowercase();
+    match media.as_str() {
+        JSON => Some(3),
+        "application/*" => Some(2),
+        "*/*" => Some(1),
+        other => other.split_once('/').map(|_| 0),
+    }
+}
+
+/// The weight of a range in thousandths; nothing when it is no weight.
+fn quality(range: &str) -> Option<u16> {
+    let weight = range
+        .split(';')
+        .skip(1)
+        .filter_map(|p| p.split_once('='))
+        .find_map(|(n, v)| n.trim().eq_ignore_ascii_case("q").then(|| v.trim()));
+    let Some(weight) = weight else { return Some(1_000) };
+    let (whole, decimals) = weight.split_once('.').unwrap_or((weight, ""));
+    let digits = decimals.len() <= 3 && decimals.bytes().all(|c| c.is_ascii_digit());
+    let whole = whole.parse::<u16>().ok().filter(|n| *n <= 1)?;
+    let thousandths =
+        if digits { format!("{decimals:0<3}").parse::<u16>().ok()? } else { return None };
+    Some((whole * 1_000 + thousandths).min(1_000))
+}
+
+/// How long the caller would like to be held (`Prefer: wait=N`, RFC 7240, section 4.3): 1 to 60
+/// seconds; anything else is passed over, as that standard wants it.
+pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
+    texts(headers, HeaderName::from_static(PREFER))
+        .flat_map(|text| text.split(','))
+        .filter_map(|preference| preference.split(';').next()?.split_once('='))
+        // The first occurrence counts, even when it makes no sense.
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, value)| value.trim().trim_matches('"').parse::<u64>().ok())
+        .filter(|seconds| (1..=60).contains(seconds))
+        .map(Duration::from_secs)
+}
+
+fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn one(name: HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn json_is_accepted_unless_it_is_ruled_out() {
+        for good in [
+            "",
+            "*/*",
+            "application/json",
+            "Application/JSON; q=0.1",
+            "text/html, */*;q=0.8",
+            "application/*",
+            "text/html;q=0.9,application/json;charset=utf-8",
+            "nonsense",
+            "*/*;q=0, application/json",
+            "application/json;q=0.001",
+            ",,",
+        ] {
+            assert!(accepts_json(&one(ACCEPT, good)).is_ok(), "{good}");
+        }
+        for bad in [
+            "text/html",
+            "application/json;q=0",
+            "*/*;q=0",
+            "application/xml, text/*",
+            "application/json;q=0.000, */*",
+            "application/*;q=0, */*",
+        ] {
+            assert!(accepts_json(&one(ACCEPT, bad)).is_err(), "{bad}");
+        }
+        assert!(accepts_json(&HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn a_body_is_json_in_utf_8() {
+        for good in
+            ["application/json", "application/JSON ; charset=\"UTF-8\"", "application/json;"]
+        {
+            assert!(content_type(&one(CONTENT_TYPE, good)).is_ok(), "{good}");
+        }
+        for bad in ["", "text/plain", "application/jsonx", "application/json;charset=latin1"] {
+            assert!(content_type(&one(CONTENT_TYPE, bad)).is_err(), "{bad}");
+        }
+        assert!(content_type(&HeaderMap::new()).is_err());
+        let mut zipped = one(CONTENT_TYPE, JSON);
+        zipped.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(content_type(&zipped).is_err());
+    }
+
+    #[test]
+    fn a_wait_is_one_to_sixty_seconds() {
+        let wait = |text| wait(&one(HeaderName::from_static(PREFER), text)).map(|w| w.as_secs());
+        assert_eq!(wait("wait=30"), Some(30));
+        assert_eq!(wait("respond-async, Wait=\"5\"; foo=bar"), Some(5));
+        assert_eq!(wait("wait=1, wait=60"), Some(1));
+        for none in ["wait", "wait=0", "wait=61", "wait=-1", "wait=1.5", "wait=", "waits=5", ""] {
+            assert_eq!(wait(none), None, "{none}");
+        }
+    }
+}

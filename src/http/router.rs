@@ -1,0 +1,83 @@
+//! Paths and methods.
+
+use hyper::Method;
+
+use super::error::{ApiError, ErrorCode};
+
+const ON_JOBS: &str = "POST, OPTIONS";
+const ON_A_JOB: &str = "GET, HEAD, POST, OPTIONS";
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `POST /jobs`: one job, or many.
+    Submit,
+    /// `POST /jobs/<type>`: one job by its bare payload.
+    SubmitKind(String),
+    /// `GET /jobs/<id>`, and `HEAD`.
+    Status(String),
+    /// `OPTIONS`: what can be asked there.
+    Options(&'static str),
+}
+
+impl Route {
+    /// The route of a request.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a path that leads nowhere, 405 for a method that it does not have.
+    pub(super) fn of(method: &Method, path: &str) -> Result<Self, ApiError> {
+        let Some(last) = segment(path) else {
+            let detail = "The paths are /jobs, /jobs/<type> and /jobs/<id>.";
+            return Err(ApiError::new(ErrorCode::RouteNotFound, detail));
+        };
+        let allow = if last.is_none() { ON_JOBS } else { ON_A_JOB };
+        match (method, last) {
+            (&Method::POST, None) => Ok(Self::Submit),
+            (&Method::POST, Some(kind)) => Ok(Self::SubmitKind(kind.to_owned())),
+            (&Method::GET | &Method::HEAD, Some(id)) => Ok(Self::Status(id.to_owned())),
+            (&Method::OPTIONS, _) => Ok(Self::Options(allow)),
+            _ => Err(ApiError::method_not_allowed(allow)),
+        }
+    }
+
+    /// The path with its variable part named: what logs and metrics count by.
+    pub(super) const fn template(&self) -> &'static str {
+        match self {
+            Self::Submit => "/jobs",
+            Self::SubmitKind(_) => "/jobs/{type}",
+            Self::Status(_) => "/jobs/{id}",
+            Self::Options(_) => "options",
+        }
+    }
+}
+
+/// The part after `/jobs/`, if there is one; nothing for any other path. Ids and kinds are plain
+/// letters, digits, `-` and `_`, so that nothing needs to be decoded here: what is spelled
+/// `%6A` is not found.
+fn segment(path: &str) -> Option<Option<&str>> {
+    let rest = path.strip_prefix("/jobs")?;
+    if rest.is_empty() {
+        return Some(None);
+    }
+    let last = rest.strip_prefix('/')?;
+    (!last.is_empty() && !last.contains('/')).then_some(Some(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leads_to_few_places() {
+        let of = |method: Method, path| Route::of(&method, path);
+        assert_eq!(of(Method::POST, "/jobs"), Ok(Route::Submit));
+        assert_eq!(of(Method::POST, "/jobs/send"), Ok(Route::SubmitKind("send".into())));
+        assert_eq!(of(Method::HEAD, "/jobs/job_1"), Ok(Route::Status("job_1".into())));
+        for nowhere in ["", "/", "*", "/jobsx", "/jobs/", "/jobs/a/b", "//jobs", "/jobs//"] {
+            assert!(of(Method::POST, nowhere).is_err(), "{nowhere}");
+        }
+        assert_eq!(of(Method::GET, "/jobs"), Err(ApiError::method_not_allowed(ON_JOBS)));
+        assert_eq!(of(Method::DELETE, "/jobs/x"), Err(ApiError::method_not_allowed(ON_A_JOB)));
+    }
+}

@@ -1,0 +1,168 @@
+//! What a caller may see of a job: a list of what is shown, not of what is hidden. Never the
+//! payload, never the name of a worker or of a queue's insides.
+
+use jobs::contract::{Cause, JobId, Moment};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::queue::{AttemptRecord, JobRecord, NewJob, Status, Waiting, WaitingFor};
+
+/// What goes along with the data of an answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Meta<'a> {
+    /// The request that is answered.
+    pub(super) request_id: &'a str,
+    /// The key under which the submission is remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) idempotency_key: Option<&'a str>,
+}
+
+/// A job that was taken in.
+#[derive(Debug, Serialize)]
+pub(super) struct Receipt<'a> {
+    id: JobId,
+    r#type: &'a str,
+    status: Status,
+    total_items: u64,
+    created_at: Moment,
+}
+
+impl<'a> Receipt<'a> {
+    /// The receipt for a job that is taken in now.
+    pub(super) fn of(job: &'a NewJob, now: Moment) -> Self {
+        let later = job.run_at.is_some_and(|at| at > now);
+        Self {
+            id: job.id,
+            r#type: &job.kind,
+            status: if later { Status::Scheduled } else { Status::Queued },
+            total_items: job.total_items,
+            created_at: now,
+        }
+    }
+
+    /// The receipt for a job that was there before.
+    pub(super) fn of_known(job: &'a JobRecord) -> Self {
+        Self {
+            id: job.id,
+            r#type: &job.kind,
+            status: job.status,
+            total_items: job.cursor.total,
+            created_at: job.created_at,
+        }
+    }
+}
+
+/// A job.
+#[derive(Debug, Serialize)]
+pub(super) struct JobView<'a> {
+    id: JobId,
+    r#type: &'a str,
+    status: Status,
+    attempt: u32,
+    max_attempts: u32,
+    total_items: u64,
+    processed_items: u64,
+    failed_items: u64,
+    errors: Vec<&'a Cause>,
+    result: Option<Value>,
+    waiting: Option<WaitingView<'a>>,
+    attempts: Vec<AttemptView<'a>>,
+    tags: &'a [String],
+    run_at: Moment,
+    created_at: Moment,
+    started_at: Option<Moment>,
+    completed_at: Option<Moment>,
+}
+
+impl<'a> JobView<'a> {
+    /// The view of a job.
+    pub(super) fn of(job: &'a JobRecord) -> Self {
+        // While a job is tried again its last error is told by its attempts; it has failed of
+        // nothing yet.
+        let failed = job.status == Status::Failed;
+        Self {
+            id: job.id,
+            r#type: &job.kind,
+            status: job.status,
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            total_items: job.cursor.total,
+            processed_items: job.cursor.processed,
+            failed_items: job.cursor.failed,
+            errors: job.error.iter().filter(|_| failed).collect(),
+            result: result(job),
+            waiting: job.waiting.as_ref().map(WaitingView::of),
+            attempts: job.attempts.iter().map(AttemptView::of).collect(),
+            tags: &job.tags,
+            run_at: job.run_at,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            completed_at: job.completed_at,
+        }
+    }
+}
+
+/// What the job answered, or why there was nothing to do.
+fn result(job: &JobRecord) -> Option<Value> {
+    match &job.skipped {
+        Some(why) => Some(json!({ "skipped": why })),
+        None => job.result.clone(),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptView<'a> {
+    number: u32,
+    started_at: Moment,
+    ended_at: Option<Moment>,
+    outcome: Option<&'a str>,
+    error: Option<&'a Cause>,
+}
+
+impl<'a> AttemptView<'a> {
+    fn of(attempt: &'a AttemptRecord) -> Self {
+        Self {
+            number: attempt.number,
+            started_at: attempt.started_at,
+            ended_at: attempt.ended_at,
+            outcome: attempt.outcome.as_deref(),
+            error: attempt.error.as_ref(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct WaitingView<'a> {
+    r#for: WaitingFor,
+    /// The limit that admits nothing now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
+    /// Why, in words, when it is not a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    until: Option<Moment>,
+}
+
+impl<'a> WaitingView<'a> {
+    fn of(waiting: &'a Waiting) -> Self {
+        let words = waiting.reason.as_deref();
+        let is_limit = waiting.what == WaitingFor::Limit;
+        Self {
+            r#for: waiting.what,
+            limit: words.filter(|_| is_limit),
+            reason: words.filter(|_| !is_limit),
+            until: waiting.until,
+        }
+    }
+}
+
+/// After how many seconds asking again makes sense: 1 to 5, nothing once the job is final.
+pub(super) fn poll_after(job: &JobRecord, now: Moment) -> Option<u64> {
+    let until = match job.status {
+        Status::Completed | Status::Failed | Status::Cancelled => return None,
+        Status::Processing => return Some(1),
+        Status::Queued | Status::Scheduled => job.waiting.as_ref().and_then(|w| w.until),
+    };
+    let seconds = until.map_or(2, |until| until.since(now).as_millis().div_ceil(1_000));
+    Some(u64::try_from(seconds.clamp(1, 5)).unwrap_or(5))
+}
