@@ -5,6 +5,7 @@
 //! declared by the module that uses it.
 
 mod load;
+mod ranges;
 mod values;
 
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use self::{
-    load::{ConfigError, DEFAULTS},
+    load::{ConfigError, DEFAULTS, Layers, WrongValue, variables},
+    ranges::{Ranges, spoken},
     values::{Rate, duration},
 };
 
@@ -43,6 +45,17 @@ pub struct Config {
     pub mail: crate::mail::MailConfig,
     /// Logs.
     pub log: crate::telemetry::LogConfig,
+}
+
+impl Config {
+    /// Names every option whose value lies outside its range. Each section checks its own.
+    fn ranges(&self, ranges: &mut Ranges) {
+        if self.data_dir.as_os_str().is_empty() {
+            ranges.problem("data_dir", "expected a directory, got nothing".into());
+        }
+        self.limits.ranges(ranges);
+        self.scheduler.ranges(ranges);
+    }
 }
 
 /// The shared queue.

@@ -23,6 +23,18 @@ pub struct LimitsConfig {
     pub tenant_in_flight: u32,
 }
 
+impl LimitsConfig {
+    /// Names the options whose values make no sense.
+    pub fn ranges(&self, ranges: &mut crate::config::Ranges) {
+        if self.mailbox.is_empty() {
+            let words = "expected at least one rate such as 40/h, got none";
+            ranges.problem("limits.mailbox", words.into());
+        }
+        ranges.number("limits.mailbox_in_flight", self.mailbox_in_flight, 1..=100);
+        ranges.number("limits.tenant_in_flight", self.tenant_in_flight, 1..=10_000);
+    }
+}
+
 /// The windows of single mailboxes, from wherever mailboxes are kept.
 #[async_trait]
 pub trait MailboxRates: Send + Sync {

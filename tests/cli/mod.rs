@@ -1,1 +1,3 @@
-//! Tests: cli.
+//! Tests of the configuration and of the command line.
+
+mod config;
