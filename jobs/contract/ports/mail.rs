@@ -1,5 +1,7 @@
 //! Composing and sending mail, without naming a protocol's library.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +88,8 @@ pub struct Receipt {
     pub reply: Option<Reply>,
     /// The id that the provider gave it: a replaced Message-ID, a queue id, or the file's path.
     pub provider_id: Option<String>,
+    /// Whether the mailbox's login was asked for, and worked, for this mail.
+    pub logged_in: bool,
 }
 
 /// A mail that was not taken, with everything the table of replies said about it.
@@ -101,6 +105,9 @@ pub struct Refusal {
     pub rule: u8,
     /// What happened, as a sentence without secrets.
     pub message: String,
+    /// The how manieth refusal of this meaning this is without an accepted mail of the mailbox in
+    /// between, from 1, as far as this process knows.
+    pub in_a_row: u32,
 }
 
 /// What a refusal means for the job, the recipient or the mailbox (the table of replies).
@@ -143,6 +150,57 @@ pub enum Meaning {
     Failed,
 }
 
+/// How long to wait after a refusal, by what it means.
+///
+/// A schedule is the wait after the first, second, … time; its last entry repeats. An empty one does
+/// not wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pauses {
+    /// The server is away: the lane, or the mail when it is the mail that drives the server away.
+    pub server_away: Vec<Duration>,
+    /// Greylisting: the mail.
+    pub greylisted: Vec<Duration>,
+    /// Other temporary answers: the mail.
+    pub later: Vec<Duration>,
+    /// The provider slows the mailbox down: the lane.
+    pub rate_limited: Vec<Duration>,
+    /// The recipient gets mail too fast: the mail.
+    pub recipient_busy: Duration,
+    /// The mailbox's quota is spent: the lane, tried again until its day has passed.
+    pub quota_spent: Duration,
+    /// The mailbox has too many connections open: the lane.
+    pub connections_spent: Duration,
+    /// The login is refused: the lane, against lock-outs.
+    pub login_refused: Duration,
+    /// The login cannot be checked now: the lane.
+    pub login_later: Duration,
+    /// The mailbox is disabled, or something about it must be mended by a person: the lane.
+    pub misconfigured: Duration,
+    /// Another job holds the same effect: the mail.
+    pub effect_busy: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        const SECOND: Duration = Duration::from_secs(1);
+        const MINUTE: Duration = Duration::from_secs(60);
+        const HOUR: Duration = Duration::from_secs(3_600);
+        Self {
+            server_away: vec![SECOND * 30, MINUTE * 2, MINUTE * 5, MINUTE * 15, MINUTE * 30],
+            greylisted: vec![MINUTE * 5, MINUTE * 10, MINUTE * 20, MINUTE * 40],
+            later: vec![MINUTE * 15, MINUTE * 30, HOUR, HOUR * 2, HOUR * 3],
+            rate_limited: vec![HOUR, HOUR * 2, HOUR * 4],
+            recipient_busy: HOUR,
+            quota_spent: HOUR,
+            connections_spent: SECOND * 30,
+            login_refused: MINUTE * 15,
+            login_later: MINUTE * 15,
+            misconfigured: HOUR,
+            effect_busy: SECOND * 30,
+        }
+    }
+}
+
 /// The question asked right before the final dot: may this mail go out?
 #[async_trait]
 pub trait PointOfNoReturn: Send + Sync {
@@ -168,6 +226,9 @@ pub enum NotSent {
 /// Composing and sending mail.
 #[async_trait]
 pub trait Mail: Send + Sync {
+    /// How long to wait after refusals.
+    fn pauses(&self) -> &Pauses;
+
     /// Turns a letter into bytes; connects to nothing.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ mod mail;
 mod mailboxes;
 mod suppressions;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -36,9 +36,13 @@ pub struct Ports {
 }
 
 /// The time.
+#[async_trait]
 pub trait Clock: Send + Sync {
     /// The current moment.
     fn now(&self) -> Moment;
+
+    /// Waits this long. A clock that only tells the time does not wait.
+    async fn sleep(&self, _span: Duration) {}
 }
 
 /// Where a long job says how far it has got.
