@@ -1,0 +1,208 @@
+//! Real processes over one data directory, and the signals that end or stop them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use jobs::contract::{JobId, TenantId};
+use postrider::{
+    mail::rehearsal::Rehearsal,
+    queue::{JobFilter, JobRecord, Queue, Status},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::support::{embedded_queue, eventually_ok};
+
+/// Leases as short as the configuration allows, so that takeovers happen within a test.
+const LEASE: &str = "5s";
+
+/// A data directory, and processes that work in it.
+pub struct House {
+    dir: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// A process of ours; killed when it is dropped.
+pub struct Process {
+    child: Child,
+}
+
+/// A process that serves callers.
+pub struct Up {
+    pub process: Process,
+    pub url: String,
+    pub key: String,
+}
+
+impl House {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let env = [
+            ("POSTRIDER_WORKER__LEASE", LEASE),
+            ("POSTRIDER_HTTP__ADMIN_LISTEN", ""),
+            ("POSTRIDER_HTTP__RATE_LIMIT", "100000/min"),
+            ("POSTRIDER_LOG__LEVEL", "warn"),
+        ];
+        let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+        Self { dir, env }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+        command
+            .args(args)
+            .arg("--data")
+            .arg(self.data())
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// `postrider up`, as soon as it serves.
+    pub async fn up(&self) -> Up {
+        let mut child = self
+            .command(&["up", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().expect("a line before the end");
+        let word = |name: &str| {
+            line.split_whitespace()
+                .find_map(|w| w.strip_prefix(name))
+                .unwrap_or_else(|| panic!("no {name} in {line:?}"))
+                .to_owned()
+        };
+        Up { url: word("url="), key: word("key="), process: Process { child } }
+    }
+
+    /// `postrider worker`.
+    pub fn worker(&self) -> Process {
+        let child = self.command(&["worker"]).stdout(Stdio::null()).spawn().unwrap();
+        Process { child }
+    }
+
+    /// `postrider scheduler`.
+    pub fn scheduler(&self) -> Process {
+        let child = self.command(&["scheduler"]).stdout(Stdio::null()).spawn().unwrap();
+        Process { child }
+    }
+
+    /// A command that must succeed; what it printed.
+    pub async fn run(&self, args: &[&str]) -> String {
+        let done = self.command(args).output().await.unwrap();
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// A mailbox that sends through `server`, without limits that a test would feel.
+    pub async fn mailbox(&self, address: &str, server: &Rehearsal) {
+        let file = self.dir.path().join(format!("{address}.toml"));
+        let text = format!(
+            "[[mailboxes]]\nemail_address = \"{address}\"\ntransport = \"smtp\"\nhost = \"127.0.0.1\"\n\
+             port = {}\nsecurity = \"none\"\nlimits = [\"100000/min\"]\n",
+            server.addr().port()
+        );
+        std::fs::write(&file, text).unwrap();
+        self.run(&["apply", file.to_str().unwrap()]).await;
+    }
+
+    /// The queue of the house, seen from outside its processes.
+    pub async fn queue(&self) -> Arc<dyn Queue> {
+        embedded_queue(&self.data()).await
+    }
+}
+
+impl Process {
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().expect("it runs")).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// `kill -9`, and the end of it.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM; the exit code.
+    pub async fn terminate(mut self) -> i32 {
+        self.signal(Signal::TERM);
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
+        ended.await.expect("it stops in time").unwrap().code().expect("it exits by itself")
+    }
+}
+
+impl Up {
+    /// POST /jobs with a body; the status and the answer.
+    pub async fn post(&self, body: &Value) -> (u16, Value) {
+        let answer = reqwest::Client::new()
+            .post(format!("{}/jobs", self.url))
+            .bearer_auth(&self.key)
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Submits one mail to each recipient; the ids.
+    pub async fn send_to(&self, account: &str, recipients: &[String]) -> Vec<JobId> {
+        let jobs: Vec<Value> = recipients.iter().map(|to| mail(account, to)).collect();
+        let (status, answer) = self.post(&json!({"jobs": jobs})).await;
+        assert_eq!(status, 202, "{answer}");
+        let ids = answer["data"].as_array().unwrap().iter();
+        ids.map(|job| job["id"].as_str().unwrap().parse().unwrap()).collect()
+    }
+}
+
+/// A `send` job to one recipient.
+pub fn mail(account: &str, to: &str) -> Value {
+    json!({"type": "send", "payload": {
+        "channel": "email",
+        "account": account,
+        "to": {"email": to},
+        "content": {"subject": "Hello", "text": "A word."},
+    }})
+}
+
+/// Waits until every one of these jobs has its final status.
+pub async fn all_final(queue: &Arc<dyn Queue>, ids: &[JobId]) -> Vec<JobRecord> {
+    let tenant: TenantId = "dev".parse().unwrap();
+    let mut records = Vec::with_capacity(ids.len());
+    for id in ids {
+        let record = eventually_ok("the job ends", || async {
+            let job = queue.job(&tenant, *id).await.unwrap().ok_or("an accepted job is gone")?;
+            if job.status.is_final() { Ok(job) } else { Err("not final") }
+        });
+        records.push(record.await);
+    }
+    records
+}
+
+/// How many jobs are in this status.
+pub async fn count(queue: &Arc<dyn Queue>, status: Status) -> usize {
+    let filter = JobFilter { status: Some(status), limit: 100_000, ..JobFilter::default() };
+    queue.jobs(&filter).await.unwrap().len()
+}

@@ -1,0 +1,179 @@
+//! Kinds of jobs that do what a test wants to see.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use jobs::contract::{Cause, Context, Cursor, Done, Job, LaneName, Outcome, Retry, Scope, Stop};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+const QUICK: Retry = Retry { max_attempts: 3, waits: &[Duration::from_millis(1)], jitter: 0.0 };
+const LONG: Duration = Duration::from_secs(600);
+
+/// What a test and its jobs share, by the name that the payload carries.
+#[derive(Default)]
+pub struct Stage {
+    /// Runs begun.
+    pub begun: AtomicUsize,
+    /// Runs that came to their own end.
+    pub ended: AtomicUsize,
+    /// Runs that were dropped before their end.
+    pub dropped: AtomicUsize,
+    /// Runs at work now, and the most there ever were.
+    pub now: AtomicUsize,
+    pub most: AtomicUsize,
+    /// Tokio tasks that runs ran in.
+    pub tasks: Mutex<Vec<tokio::task::Id>>,
+    /// Held runs wait for a permit here.
+    pub gate: Gate,
+}
+
+pub struct Gate(pub Semaphore);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
+}
+
+/// The stage of this name; each test has one of its own.
+pub fn stage(name: &str) -> Arc<Stage> {
+    static STAGES: OnceLock<Mutex<HashMap<String, Arc<Stage>>>> = OnceLock::new();
+    let mut stages = STAGES.get_or_init(Mutex::default).lock().unwrap();
+    Arc::clone(stages.entry(name.to_owned()).or_default())
+}
+
+/// Counts a run in, and out again however it ends.
+struct Presence {
+    stage: Arc<Stage>,
+    ended: bool,
+}
+
+impl Presence {
+    fn begin(name: &str) -> Self {
+        let stage = stage(name);
+        stage.begun.fetch_add(1, Ordering::SeqCst);
+        let now = stage.now.fetch_add(1, Ordering::SeqCst) + 1;
+        stage.most.fetch_max(now, Ordering::SeqCst);
+        stage.tasks.lock().unwrap().extend(tokio::task::try_id());
+        Self { stage, ended: false }
+    }
+
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.stage.now.fetch_sub(1, Ordering::SeqCst);
+        let count = if self.ended { &self.stage.ended } else { &self.stage.dropped };
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+macro_rules! kind {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, |$self:ident, $ctx:ident| $body:expr $(, $item:item)*) => {
+        $(#[$doc])*
+        #[derive(Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            pub stage: String,
+        }
+
+        impl Job for $name {
+            const KIND: &'static str = $kind;
+            const RETRY: Retry = QUICK;
+            const PATIENCE: Duration = LONG;
+            kind!(@timeout $kind);
+            kind!(@waits $kind);
+
+            fn lane(&self) -> LaneName {
+                LaneName::tenant()
+            }
+
+            async fn perform($self, $ctx: &Context) -> Outcome {
+                $body
+            }
+        }
+    };
+    (@timeout "slow") => { const TIMEOUT: Duration = Duration::from_millis(30); };
+    (@timeout $other:literal) => { const TIMEOUT: Duration = LONG; };
+    (@waits "inline") => { const WAITS: bool = false; };
+    (@waits $other:literal) => {};
+}
+
+kind!(
+    /// Waits at the gate of its stage.
+    Held, "held", |self, _ctx| {
+        let presence = Presence::begin(&self.stage);
+        let stage = Arc::clone(&presence.stage);
+        stage.gate.0.acquire().await.expect("the gate is never closed").forget();
+        presence.end();
+        Ok(Done::Finished(json!({"held": true})))
+    }
+);
+
+kind!(
+    /// Computes for a moment and does not wait.
+    Inline, "inline", |self, _ctx| {
+        Presence::begin(&self.stage).end();
+        Ok(Done::Finished(json!({})))
+    }
+);
+
+kind!(
+    /// Ends at once, in a task of its own.
+    Spawned, "spawned", |self, _ctx| {
+        Presence::begin(&self.stage).end();
+        Ok(Done::Finished(json!({})))
+    }
+);
+
+kind!(
+    /// Panics at every attempt.
+    Panics, "panics", |self, _ctx| {
+        let _presence = Presence::begin(&self.stage);
+        panic!("a bug in {}", self.stage)
+    }
+);
+
+kind!(
+    /// Takes longer than it may.
+    Slow, "slow", |self, _ctx| {
+        let _presence = Presence::begin(&self.stage);
+        std::future::pending::<()>().await;
+        Ok(Done::Skipped("never".into()))
+    }
+);
+
+kind!(
+    /// Snoozes its lane for an hour.
+    Snoozes, "snoozes", |self, ctx| {
+        Presence::begin(&self.stage).end();
+        let until = ctx.now().plus(Duration::from_secs(3_600));
+        Err(Stop::Snooze { until, why: "the window is closed".into(), scope: Scope::Lane })
+    }
+);
+
+kind!(
+    /// Does two items and fails on its first attempt, then goes on from its cursor.
+    Steps, "steps", |self, ctx| {
+        let presence = Presence::begin(&self.stage);
+        let from = ctx.info().cursor.clone().unwrap_or_default();
+        let done = Cursor { processed: from.processed + 2, failed: 0, total: 4, position: None };
+        ctx.checkpoint(&done).await?;
+        presence.end();
+        match ctx.info().attempt {
+            1 => Err(Stop::Retry { cause: Cause::new("half_way", "half way"), after: None }),
+            _ => Ok(Done::Finished(json!({"from": from.processed}))),
+        }
+    }
+);
