@@ -1,6 +1,6 @@
 //! Reading, on connections that cannot write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use jobs::contract::{JobId, Moment, TenantId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -99,10 +99,11 @@ async fn records(
         let status = row.status(now);
         let mut waiting = None;
         if matches!(status, Status::Queued | Status::Scheduled) {
-            if !around.contains_key(&row.lane) {
-                around.insert(row.lane, surroundings(conn, row.lane, now).await?);
-            }
-            waiting = around.get(&row.lane).and_then(|around| row.waiting(around, now));
+            let around = match around.entry(row.lane) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(surroundings(conn, row.lane, now).await?),
+            };
+            waiting = row.waiting(around, now);
         }
         let attempts = attempts(conn, row.seq).await?;
         records.push(row.record(status, attempts, waiting)?);

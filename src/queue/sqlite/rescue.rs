@@ -51,8 +51,10 @@ impl Verb for Rescue {
 
 impl Ending {
     /// However it is judged, a worker vanished.
-    fn vanished(self) -> Self {
-        Self { crashed: true, outcome: "vanished", ..self }
+    fn vanished(mut self) -> Self {
+        self.crashed = true;
+        self.outcome = "vanished";
+        self
     }
 
     fn status(&self) -> Status {
