@@ -15,7 +15,7 @@ use super::{
     turns::{Take, Turns},
     tx::{Tx, Verb},
 };
-use crate::queue::{Ask, Claimed, Claims, LeaseRef, QueueError, Seen};
+use crate::queue::{Ask, Claimed, Claims, LeaseRef, QueueError};
 
 /// Jobs in one claim at most: so much is one transaction.
 const MOST_JOBS: u32 = 1_000;
@@ -74,14 +74,14 @@ impl Verb for Claim {
             }
         };
         if paused {
-            return Ok(Claims { jobs: Vec::new(), next_at: None, seen: Seen(tx.version()) });
+            return Ok(Claims { jobs: Vec::new(), next_at: None, seen: tx.seen() });
         }
         wake(tx, &ask.queue).await?;
         let taken = Turns::new(&ask.queue, ask.max).walk(tx).await?;
         let jobs = if taken.is_empty() { Vec::new() } else { lease(tx, &ask, taken).await? };
         tx.flush().await?;
         let next_at = next_at(tx, &ask.queue).await?;
-        Ok(Claims { jobs, next_at, seen: Seen(tx.version()) })
+        Ok(Claims { jobs, next_at, seen: tx.seen() })
     }
 }
 

@@ -100,6 +100,11 @@ impl Anchor {
         Moment::from_millis(self.host.uptime().millis.saturating_add(offset))
     }
 
+    /// Moves the offset, for readers; the next transaction reads what was committed.
+    fn step(&self, by: i64) {
+        self.offset.fetch_add(by, Ordering::AcqRel);
+    }
+
     /// What the wall clock shows.
     pub(super) fn wall(&self) -> Moment {
         self.host.wall()
@@ -169,6 +174,7 @@ impl Verb for Tend {
         sqlx::query(KEEP_TURNS).bind(new.millis()).execute(&mut *tx.conn).await?;
         sqlx::query(VISIT_ALL).execute(&mut *tx.conn).await?;
         tx.now = new;
+        self.anchor.step(step);
         tx.wake_all().await?;
         tracing::warn!(clock.step_ms = step, "the wall clock stepped; the queue's time follows it");
         Ok(())

@@ -45,7 +45,7 @@ const TENANT_TURNS: &str = "
 UPDATE tenants SET turn = e.value FROM json_each($2) AS e WHERE queue = $1 AND tenant = e.key";
 
 const LANE_TURNS: &str = "
-UPDATE lanes SET turn = e.value FROM json_each($1) AS e WHERE id = CAST(e.key AS INTEGER)";
+UPDATE lanes SET turn = e.value FROM json_each($1) AS e WHERE lanes.id = CAST(e.key AS INTEGER)";
 
 /// A job that was taken.
 #[derive(Debug)]

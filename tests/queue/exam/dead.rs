@@ -59,11 +59,10 @@ pub(crate) async fn a_cancelled_job_is_retried(adapter: &dyn Adapter) {
 pub(crate) async fn an_unfinished_job_is_neither_retried_nor_discarded(adapter: &dyn Adapter) {
     // given
     let (queue, _) = adapter.open().await;
-    let waits = put(&*queue, "a", vec![job("l")]).await[0];
-    claim_one(&*queue).await;
-    let runs = waits;
-    let waits = put(&*queue, "a", vec![job("l")]).await[0];
     let completed = end(&*queue, "b", done()).await;
+    let runs = put(&*queue, "a", vec![job("l")]).await[0];
+    claim_one(&*queue).await;
+    let waits = put(&*queue, "a", vec![job("l")]).await[0];
 
     // when, then
     for id in [waits, runs] {
