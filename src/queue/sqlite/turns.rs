@@ -249,6 +249,10 @@ impl Bench {
         drawn: &mut HashMap<String, u32>,
         left: usize,
     ) -> Result<Option<i64>, QueueError> {
+        let parked = self.lane.park.as_ref().is_some_and(|(until, _)| *until > tx.now);
+        if self.lane.paused || parked {
+            return Ok(None);
+        }
         let seats = usize::try_from(self.lane.seats()).unwrap_or(usize::MAX);
         let has_room =
             |(bucket, room): (&String, &u32)| *room > drawn.get(bucket).copied().unwrap_or(0);
