@@ -15,12 +15,14 @@ use super::{
     turns::{Take, Turns},
     tx::{Tx, Verb},
 };
-use crate::queue::{Ask, Claimed, Claims, LeaseRef, QueueError, Seen};
+use crate::queue::{Ask, Claimed, Claims, LeaseRef, QueueError};
 
 /// Jobs in one claim at most: so much is one transaction.
 const MOST_JOBS: u32 = 1_000;
 /// Attempts of a job that are remembered.
 const HISTORY: i64 = 50;
+/// Lanes that are looked at again, at most, to tell the next moment.
+const MOST_CORRECTED: u32 = 100;
 /// Lanes that become ready in one step at most.
 const MOST_WOKEN: i64 = 500;
 
@@ -49,9 +51,15 @@ SELECT seq, fence, attempt, $2, worker FROM jobs
 
 const FORGET_ATTEMPTS: &str = "DELETE FROM attempts WHERE job = $1 AND fence <= $2";
 
-const NEXT_AT: &str = "
-SELECT EXISTS (SELECT 1 FROM tenants WHERE queue = $1 AND ready_lanes > 0),
-       (SELECT min(next_at) FROM lanes WHERE queue = $1 AND state = 'later')";
+/// The lane of the queue whose moment comes first.
+const FIRST: &str = "
+SELECT l.id, NULL FROM tenants AS t
+  JOIN lanes AS l ON l.queue = t.queue AND l.tenant = t.tenant AND l.state = 'ready'
+ WHERE t.queue = $1 AND t.ready_lanes > 0
+UNION ALL
+SELECT * FROM (SELECT id, next_at FROM lanes
+                WHERE queue = $1 AND state = 'later' ORDER BY next_at LIMIT 1)
+LIMIT 1";
 
 /// Takes up to `max` jobs that may run now, each under a lease and a new fence.
 pub(super) struct Claim(pub(super) Ask);
@@ -74,14 +82,14 @@ impl Verb for Claim {
             }
         };
         if paused {
-            return Ok(Claims { jobs: Vec::new(), next_at: None, seen: Seen(tx.version()) });
+            return Ok(Claims { jobs: Vec::new(), next_at: None, seen: tx.seen() });
         }
         wake(tx, &ask.queue).await?;
         let taken = Turns::new(&ask.queue, ask.max).walk(tx).await?;
         let jobs = if taken.is_empty() { Vec::new() } else { lease(tx, &ask, taken).await? };
         tx.flush().await?;
         let next_at = next_at(tx, &ask.queue).await?;
-        Ok(Claims { jobs, next_at, seen: Seen(tx.version()) })
+        Ok(Claims { jobs, next_at, seen: tx.seen() })
     }
 }
 
@@ -149,10 +157,24 @@ async fn draw(tx: &mut Tx<'_>, rows: &[Row]) -> Result<(), QueueError> {
     Ok(())
 }
 
+/// The first moment at which something may be claimed.
+///
+/// Lanes that share a bucket are not told of each other's permits, so that what a lane promised may
+/// be too early: the first one is looked at again, until one keeps its word.
 async fn next_at(tx: &mut Tx<'_>, queue: &str) -> Result<Option<Moment>, QueueError> {
-    let (ready, later): (bool, Option<i64>) =
-        sqlx::query_as(NEXT_AT).bind(queue).fetch_one(&mut *tx.conn).await?;
-    Ok(if ready { Some(tx.now) } else { later.map(Moment::from_millis) })
+    let mut at = None;
+    for _ in 0..MOST_CORRECTED {
+        let first: Option<(i64, Option<i64>)> =
+            sqlx::query_as(FIRST).bind(queue).fetch_optional(&mut *tx.conn).await?;
+        let Some((lane, promised)) = first else { return Ok(None) };
+        let promised = promised.map_or(tx.now, Moment::from_millis);
+        at = Some(promised);
+        if lanes::refresh(tx, lane).await? == at {
+            break;
+        }
+    }
+    // Too early at worst: the claim that comes then goes on correcting.
+    Ok(at)
 }
 
 #[derive(Debug, sqlx::FromRow)]

@@ -100,6 +100,11 @@ impl Anchor {
         Moment::from_millis(self.host.uptime().millis.saturating_add(offset))
     }
 
+    /// Moves the offset, for readers; the next transaction reads what was committed.
+    fn step(&self, by: i64) {
+        self.offset.fetch_add(by, Ordering::AcqRel);
+    }
+
     /// What the wall clock shows.
     pub(super) fn wall(&self) -> Moment {
         self.host.wall()
@@ -166,9 +171,13 @@ impl Verb for Tend {
         for sql in SHIFTS {
             sqlx::query(sql).bind(step).execute(&mut *tx.conn).await?;
         }
-        sqlx::query(KEEP_TURNS).bind(new.millis()).execute(&mut *tx.conn).await?;
-        sqlx::query(VISIT_ALL).execute(&mut *tx.conn).await?;
+        for sql in KEEP_TURNS {
+            sqlx::query(sql).bind(new.millis()).execute(&mut *tx.conn).await?;
+        }
+        let lanes: Vec<i64> = sqlx::query_scalar(LANES_WITH_JOBS).fetch_all(&mut *tx.conn).await?;
+        lanes.into_iter().for_each(|lane| tx.touch(lane));
         tx.now = new;
+        self.anchor.step(step);
         tx.wake_all().await?;
         tracing::warn!(clock.step_ms = step, "the wall clock stepped; the queue's time follows it");
         Ok(())
@@ -184,9 +193,10 @@ const SHIFTS: [&str; 5] = [
       WHERE parked_until IS NOT NULL AND park_reason LIKE '{\"Limit\"%'",
 ];
 
-/// After a step back, jobs that only waited for their turn would lie in the future.
-const KEEP_TURNS: &str =
-    "UPDATE jobs SET run_at = $1 WHERE state = 'waiting' AND wait = 'turn' AND run_at > $1";
+/// After a step back, jobs that only wait for their turn, or had it, would lie in the future.
+const KEEP_TURNS: [&str; 2] = [
+    "UPDATE jobs SET run_at = $1 WHERE state = 'waiting' AND wait = 'turn' AND run_at > $1",
+    "UPDATE jobs SET run_at = $1 WHERE state = 'processing' AND run_at > $1",
+];
 
-/// Every lane that may hold something is looked at again by the next claim.
-const VISIT_ALL: &str = "UPDATE lanes SET state = 'ready', next_at = NULL WHERE state = 'later'";
+const LANES_WITH_JOBS: &str = "SELECT id FROM lanes WHERE waiting > 0";

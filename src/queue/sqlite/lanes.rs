@@ -215,22 +215,23 @@ pub(super) async fn next_turns(
 }
 
 /// Works the lane's state out anew, and wakes its queue if something may be claimed, now or at an
-/// earlier moment than was known.
-pub(super) async fn refresh(tx: &mut Tx<'_>, id: i64) -> Result<(), QueueError> {
-    let Some(lane) = Lane::load(tx.conn, id).await? else { return Ok(()) };
-    let state = outlook(tx.conn, &lane, tx.now).await?;
-    if state.0 == State::Ready || (state.1.is_some() && state != lane.state) {
+/// earlier moment than was known. Answers that moment, if there is one.
+pub(super) async fn refresh(tx: &mut Tx<'_>, id: i64) -> Result<Option<Moment>, QueueError> {
+    let Some(lane) = Lane::load(tx.conn, id).await? else { return Ok(None) };
+    let (state, next_at) = outlook(tx.conn, &lane, tx.now).await?;
+    let earlier = next_at.is_some_and(|at| lane.state.1.is_none_or(|known| at < known));
+    if state == State::Ready || (earlier && lane.state.0 != State::Ready) {
         tx.wake(&lane.key.queue);
     }
-    if state != lane.state {
+    if (state, next_at) != lane.state {
         sqlx::query("UPDATE lanes SET state = $2, next_at = $3 WHERE id = $1")
             .bind(id)
-            .bind(state.0.as_str())
-            .bind(state.1.map(Moment::millis))
+            .bind(state.as_str())
+            .bind(next_at.map(Moment::millis))
             .execute(&mut *tx.conn)
             .await?;
     }
-    Ok(())
+    Ok(if state == State::Ready { Some(tx.now) } else { next_at })
 }
 
 async fn outlook(

@@ -45,7 +45,7 @@ const TENANT_TURNS: &str = "
 UPDATE tenants SET turn = e.value FROM json_each($2) AS e WHERE queue = $1 AND tenant = e.key";
 
 const LANE_TURNS: &str = "
-UPDATE lanes SET turn = e.value FROM json_each($1) AS e WHERE id = CAST(e.key AS INTEGER)";
+UPDATE lanes SET turn = e.value FROM json_each($1) AS e WHERE lanes.id = CAST(e.key AS INTEGER)";
 
 /// A job that was taken.
 #[derive(Debug)]
@@ -249,6 +249,10 @@ impl Bench {
         drawn: &mut HashMap<String, u32>,
         left: usize,
     ) -> Result<Option<i64>, QueueError> {
+        let parked = self.lane.park.as_ref().is_some_and(|(until, _)| *until > tx.now);
+        if self.lane.paused || parked {
+            return Ok(None);
+        }
         let seats = usize::try_from(self.lane.seats()).unwrap_or(usize::MAX);
         let has_room =
             |(bucket, room): (&String, &u32)| *room > drawn.get(bucket).copied().unwrap_or(0);

@@ -9,7 +9,7 @@ use super::{
     clock::{Anchor, Kept},
     lanes,
 };
-use crate::queue::QueueError;
+use crate::queue::{QueueError, Seen};
 
 /// Something that writes, in one transaction with whatever else waits to be written.
 ///
@@ -69,9 +69,10 @@ impl<'c> Tx<'c> {
         self.version
     }
 
-    /// The version of what is there now.
-    pub(super) fn version(&self) -> u64 {
-        u64::try_from(self.version).unwrap_or_default()
+    /// The version up to which the current verb saw everything: whatever comes later has a higher one.
+    pub(super) fn seen(&self) -> Seen {
+        // A number that was not used is given to the next change.
+        Seen(version(if self.changed { self.version } else { self.version - 1 }))
     }
 
     /// Begins the next verb: it gets a version of its own. A number that is not used is skipped.
@@ -126,7 +127,12 @@ impl<'c> Tx<'c> {
             .bind(self.now.millis())
             .execute(&mut *self.conn)
             .await?;
-        let version = self.version();
+        let version = version(self.version);
         Ok(News { version, woken: self.woken.into_iter().map(|q| (q, version)).collect() })
     }
+}
+
+/// A version as callers see it; the file never holds a negative one.
+fn version(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
 }

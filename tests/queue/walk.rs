@@ -1,0 +1,433 @@
+//! Random walks through the verbs, side by side with the model: workers that crash, processes that
+//! come and go, clocks that step.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jobs::contract::{JobId, LaneName, Moment, Verdict};
+use postrider::queue::{
+    Ask, JobFilter, LanePolicy, LeaseRef, NewJob, ParkReason, PauseTarget, Priority, Queue,
+    Retention, Settlement, WaitingFor,
+};
+use proptest::prelude::*;
+
+use super::{
+    clock::{START, TestClock},
+    exam::Adapter,
+    jobs::{MINUTE, QUEUE, SECOND, cause, done, job, lane, limit, submission, tenant},
+    model::{Job, Model, State},
+};
+
+const TENANTS: [&str; 3] = ["a", "b", "c"];
+const LANES: [&str; 2] = ["x", "y"];
+const LEASE: Duration = Duration::from_secs(20);
+const MOST_CRASHES: u32 = 2;
+
+/// One step of a walk. Indices are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Enqueue {
+        of: (usize, usize),
+        count: usize,
+        priority: Priority,
+        delay: Option<u64>,
+        policy: usize,
+    },
+    Claim {
+        max: usize,
+    },
+    Extend {
+        lease: usize,
+    },
+    Settle {
+        lease: usize,
+        verdict: Ending,
+        refund: bool,
+    },
+    Cancel {
+        job: usize,
+    },
+    Retry {
+        job: usize,
+    },
+    Discard {
+        job: usize,
+    },
+    PauseQueue(bool),
+    PauseLane {
+        of: (usize, usize),
+        paused: bool,
+    },
+    Park {
+        of: (usize, usize),
+        secs: u64,
+        limit: bool,
+    },
+    Policy {
+        of: (usize, usize),
+        policy: usize,
+    },
+    Draw {
+        tenant: usize,
+    },
+    Rescue,
+    Prune {
+        secs: u64,
+        dead: u32,
+    },
+    Pass {
+        ms: u64,
+    },
+    StepWall {
+        ms: i64,
+    },
+    Reopen,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Complete,
+    Retry(u64),
+    SnoozeJob(u64),
+    SnoozeLane(u64),
+    Fail(bool, bool),
+    Cancel,
+    Release,
+    Rescue,
+    Nothing,
+}
+
+impl Ending {
+    fn verdict(self, now: Moment) -> Verdict {
+        let after = |secs| now.plus(Duration::from_secs(secs));
+        let why = "because".to_owned();
+        match self {
+            Self::Complete => done(),
+            Self::Retry(secs) => Verdict::Retry { at: after(secs), error: cause() },
+            Self::SnoozeJob(secs) => Verdict::SnoozeJob { until: after(secs), why },
+            Self::SnoozeLane(secs) => Verdict::SnoozeLane { until: after(secs), why },
+            Self::Fail(spent, retryable) => Verdict::Fail { error: cause(), spent, retryable },
+            Self::Cancel => Verdict::Cancel,
+            Self::Release => Verdict::Release,
+            Self::Rescue => Verdict::Rescue { error: cause() },
+            Self::Nothing => Verdict::Nothing,
+        }
+    }
+}
+
+fn policy(index: usize) -> LanePolicy {
+    let (limits, in_flight) = match index {
+        0 => (vec![], None),
+        1 => (vec![limit("b", 2, SECOND * 10)], None),
+        2 => (vec![limit("b", 1, SECOND * 5), limit("b", 3, MINUTE)], Some(2)),
+        3 => (vec![limit("b", 4, SECOND * 30), limit("c", 3, SECOND * 20)], None),
+        _ => (vec![], Some(1)),
+    };
+    LanePolicy { limits, in_flight }
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        4 => Just(Ending::Complete),
+        2 => (0..30_u64).prop_map(Ending::Retry),
+        2 => (0..30_u64).prop_map(Ending::SnoozeJob),
+        2 => (0..30_u64).prop_map(Ending::SnoozeLane),
+        2 => any::<(bool, bool)>().prop_map(|(spent, retryable)| Ending::Fail(spent, retryable)),
+        1 => Just(Ending::Cancel),
+        1 => Just(Ending::Release),
+        1 => Just(Ending::Rescue),
+        1 => Just(Ending::Nothing),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let of = || (0..TENANTS.len(), 0..LANES.len());
+    let priority = prop_oneof![Just(Priority::High), Just(Priority::Normal), Just(Priority::Low)];
+    let enqueue = (of(), 1..6_usize, priority, proptest::option::of(0..40_000_u64), 0..5_usize)
+        .prop_map(|(of, count, priority, delay, policy)| Step::Enqueue {
+            of,
+            count,
+            priority,
+            delay,
+            policy,
+        });
+    let any_index = || any::<usize>();
+    let step = prop_oneof![
+        5 => enqueue,
+        8 => (0..9_usize).prop_map(|max| Step::Claim { max }),
+        2 => any_index().prop_map(|lease| Step::Extend { lease }),
+        8 => (any_index(), ending(), any::<bool>())
+            .prop_map(|(lease, verdict, refund)| Step::Settle { lease, verdict, refund }),
+        2 => any_index().prop_map(|job| Step::Cancel { job }),
+        2 => any_index().prop_map(|job| Step::Retry { job }),
+        1 => any_index().prop_map(|job| Step::Discard { job }),
+        1 => any::<bool>().prop_map(Step::PauseQueue),
+        1 => (of(), any::<bool>()).prop_map(|(of, paused)| Step::PauseLane { of, paused }),
+        1 => (of(), 0..40_u64, any::<bool>()).prop_map(|(of, secs, limit)| Step::Park { of, secs, limit }),
+        2 => (of(), 0..5_usize).prop_map(|(of, policy)| Step::Policy { of, policy }),
+        1 => (0..TENANTS.len()).prop_map(|tenant| Step::Draw { tenant }),
+        2 => Just(Step::Rescue),
+        1 => (0..60_u64, 0..4_u32).prop_map(|(secs, dead)| Step::Prune { secs, dead }),
+        8 => (0..15_000_u64).prop_map(|ms| Step::Pass { ms }),
+        1 => (-90_000..90_000_i64).prop_map(|ms| Step::StepWall { ms }),
+        1 => Just(Step::Reopen),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+/// The adapter and the model, and what the walk remembers of both.
+struct Walk<'a> {
+    adapter: &'a dyn Adapter,
+    /// Two processes; every step is taken by the next one.
+    queues: [Arc<dyn Queue>; 2],
+    clock: TestClock,
+    wall: Moment,
+    model: Model,
+    leases: Vec<LeaseRef>,
+    ids: Vec<(JobId, &'static str)>,
+}
+
+impl Walk<'_> {
+    async fn take(&mut self, step: Step) {
+        self.queues.swap(0, 1);
+        let queue = Arc::clone(&self.queues[0]);
+        match step {
+            Step::Enqueue { of, count, priority, delay, policy } => {
+                self.enqueue(of, count, priority, delay, policy).await;
+            }
+            Step::Claim { max } => self.claim(max).await,
+            Step::Extend { .. } | Step::Settle { .. } => self.with_lease(step).await,
+            Step::Cancel { .. } | Step::Retry { .. } | Step::Discard { .. } => {
+                self.with_job(step).await;
+            }
+            Step::PauseQueue(_)
+            | Step::PauseLane { .. }
+            | Step::Park { .. }
+            | Step::Policy { .. } => {
+                self.with_lane(step).await;
+            }
+            Step::Draw { tenant: of } => {
+                let limit = limit("b", 3, SECOND * 15);
+                let drawn = queue.draw(&tenant(TENANTS[of]), &limit).await.unwrap();
+                assert_eq!(drawn.granted, self.model.draw(TENANTS[of], &limit));
+            }
+            Step::Rescue => {
+                let rescued = queue.rescue(1_000, MOST_CRASHES).await.unwrap();
+                let rescued: BTreeMap<_, _> = rescued.iter().map(|r| (r.id, r.status)).collect();
+                assert_eq!(rescued, self.model.rescue(MOST_CRASHES));
+            }
+            Step::Prune { secs, dead } => {
+                let keep = Duration::from_secs(secs);
+                let keep = Retention {
+                    completed: keep,
+                    cancelled: keep * 2,
+                    failed: keep * 3,
+                    failed_max: dead,
+                };
+                let removed = queue.prune(10_000, &keep).await.unwrap();
+                assert_eq!(removed as usize, self.model.prune(&keep));
+            }
+            Step::Pass { ms } => {
+                self.clock.advance(Duration::from_millis(ms));
+                self.wall = self.wall.plus(Duration::from_millis(ms));
+                self.model.now = self.model.now.plus(Duration::from_millis(ms));
+            }
+            Step::StepWall { ms } => self.step_wall(ms).await,
+            Step::Reopen => self.queues[1] = self.adapter.open().await.0,
+        }
+    }
+
+    async fn enqueue(
+        &mut self,
+        (of, name): (usize, usize),
+        count: usize,
+        priority: Priority,
+        delay: Option<u64>,
+        index: usize,
+    ) {
+        let (of, name) = (TENANTS[of], LANES[name]);
+        let now = self.model.now;
+        let run_at = delay.map(|ms| now.plus(Duration::from_millis(ms)));
+        let policy = policy(index);
+        let new = |_| NewJob { priority, run_at, policy: Arc::new(policy.clone()), ..job(name) };
+        let batch: Vec<NewJob> = (0..count).map(new).collect();
+        for job in &batch {
+            let later = run_at.filter(|at| *at > now);
+            self.ids.push((job.id, of));
+            let job = Job {
+                id: job.id,
+                tenant: of.into(),
+                lane: name.into(),
+                priority,
+                run_at: later.unwrap_or(now),
+                why: later.map_or(WaitingFor::Turn, |_| WaitingFor::Schedule),
+                state: State::Waiting,
+                attempt: 0,
+                crashes: 0,
+                fence: 0,
+                cancel_requested: false,
+                retryable: false,
+                completed_at: None,
+            };
+            self.model.enqueue(job, &policy);
+        }
+        self.queues[0].enqueue(submission(of, batch)).await.unwrap();
+    }
+
+    async fn claim(&mut self, max: usize) {
+        let most = u32::try_from(max).unwrap();
+        let ask = Ask { queue: QUEUE.into(), worker: "w".into(), max: most, lease: LEASE };
+        let got = self.queues[0].claim(&ask).await.unwrap();
+        let (expected, next_at) = self.model.claim(max, LEASE);
+        let leases: Vec<LeaseRef> = got.jobs.iter().map(|c| c.lease).collect();
+        assert_eq!(leases, expected);
+        assert_eq!(got.next_at, next_at);
+        self.leases.extend(leases);
+    }
+
+    /// Leases of the past are tried as well: workers that were given up come back.
+    async fn with_lease(&mut self, step: Step) {
+        let (Step::Extend { lease } | Step::Settle { lease, .. }) = step else { return };
+        let Some(lease) = self.leases.get(lease % self.leases.len().max(1)).copied() else {
+            return;
+        };
+        let queue = &self.queues[0];
+        if let Step::Settle { verdict, refund, .. } = step {
+            let verdict = verdict.verdict(self.model.now);
+            let expected = self.model.settle(lease, &verdict, refund);
+            let settled = queue.settle(vec![Settlement { lease, verdict, refund }]).await.unwrap();
+            assert_eq!(settled, [expected]);
+        } else {
+            let held = queue.extend(&[lease], LEASE).await.unwrap();
+            assert_eq!(held, [self.model.extend(lease, LEASE)]);
+        }
+    }
+
+    async fn with_job(&mut self, step: Step) {
+        let (Step::Cancel { job } | Step::Retry { job } | Step::Discard { job }) = step else {
+            return;
+        };
+        let Some((id, of)) = self.ids.get(job % self.ids.len().max(1)).copied() else { return };
+        let (queue, of) = (&self.queues[0], tenant(of));
+        match step {
+            Step::Cancel { .. } => {
+                let cancelled = queue.cancel(&of, id, "ada").await.unwrap();
+                assert_eq!(cancelled, self.model.cancel(id));
+            }
+            Step::Retry { .. } => {
+                assert_eq!(queue.retry(&of, id).await.unwrap(), self.model.retry(id));
+            }
+            _ => assert_eq!(queue.discard(&of, id).await.unwrap(), self.model.discard(id)),
+        }
+    }
+
+    async fn with_lane(&mut self, step: Step) {
+        let queue = &self.queues[0];
+        let names = |(of, name): (usize, usize)| (TENANTS[of], LANES[name]);
+        match step {
+            Step::PauseQueue(paused) => {
+                queue.pause(&PauseTarget::Queue(QUEUE.into()), paused).await.unwrap();
+                self.model.pause_queue(paused);
+            }
+            Step::PauseLane { of, paused } => {
+                let (of, name) = names(of);
+                queue.pause(&PauseTarget::Lane(lane(of, name)), paused).await.unwrap();
+                self.model.pause_lane(of, name, paused);
+            }
+            Step::Park { of, secs, limit } => {
+                let (of, name) = names(of);
+                let why = "because".to_owned();
+                let reason = if limit { ParkReason::Limit(why) } else { ParkReason::Snooze(why) };
+                let until = self.model.now.plus(Duration::from_secs(secs));
+                if self.model.knows(of, name) {
+                    queue.park(&lane(of, name), until, &reason).await.unwrap();
+                    self.model.park(of, name, until, &reason);
+                }
+            }
+            Step::Policy { of, policy: index } => {
+                let (of, name) = names(of);
+                queue.set_policy(&lane(of, name), &policy(index)).await.unwrap();
+                self.model.policy(of, name, &policy(index));
+            }
+            _ => {}
+        }
+    }
+
+    async fn step_wall(&mut self, ms: i64) {
+        self.clock.step_wall(ms);
+        self.wall = Moment::from_millis(self.wall.millis() + ms);
+        self.queues[0].promote(1_000).await.unwrap();
+        if self.wall.since(self.model.now).max(self.model.now.since(self.wall)) > SECOND {
+            self.model.follow(self.wall);
+        }
+        // The other process learns of it with its next transaction.
+        self.queues[1].ready().await.unwrap();
+    }
+
+    /// Both tell the same of every job.
+    async fn compare(&self) {
+        let filter = JobFilter { limit: 10_000, ..JobFilter::default() };
+        let told = self.queues[0].jobs(&filter).await.unwrap();
+        let told: BTreeMap<JobId, String> = told
+            .into_iter()
+            .map(|r| {
+                let waiting = r.waiting.map(|w| (w.what, w.until));
+                let seen = (r.lane, r.status, r.attempt, r.crashes, r.run_at, r.completed_at);
+                (r.id, format!("{seen:?} {} {} {waiting:?}", r.cancel_requested, r.retryable))
+            })
+            .collect();
+        let expected: BTreeMap<JobId, String> = self
+            .model
+            .jobs
+            .iter()
+            .map(|j| {
+                let status = self.model.status(j);
+                let name = LaneName::custom(&j.lane);
+                let seen = (name, status, j.attempt, j.crashes, j.run_at, j.completed_at);
+                let waiting = self.model.waiting(j);
+                (j.id, format!("{seen:?} {} {} {waiting:?}", j.cancel_requested, j.retryable))
+            })
+            .collect();
+        assert_eq!(told, expected);
+    }
+}
+
+/// Takes the steps one by one, and compares after each.
+async fn walk(adapter: &dyn Adapter, steps: Vec<Step>) {
+    let (first, clock) = adapter.open().await;
+    let (second, _) = adapter.open().await;
+    // A queue can be paused once it is known.
+    let ask = Ask { queue: QUEUE.into(), worker: "w".into(), max: 1, lease: LEASE };
+    first.claim(&ask).await.unwrap();
+    let mut walk = Walk {
+        adapter,
+        queues: [first, second],
+        clock,
+        wall: START,
+        model: Model::at(START),
+        leases: Vec::new(),
+        ids: Vec::new(),
+    };
+    for step in steps {
+        walk.take(step).await;
+        walk.compare().await;
+    }
+}
+
+/// Enough for every day; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 40;
+    }
+    config
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn any_walk_goes_as_the_model_says(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(walk(&super::sqlite::Sqlite::new(), steps));
+    }
+}
