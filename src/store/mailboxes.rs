@@ -134,7 +134,8 @@ impl MailboxRow {
             && have.address == wanted.address
             && have.display_name == wanted.display_name
             && have.transport == wanted.transport
-            && (&have.host, have.port, have.security) == (&wanted.host, wanted.port, wanted.security)
+            && (&have.host, have.port, have.security)
+                == (&wanted.host, wanted.port, wanted.security)
             && have.username == wanted.username
             && secret(&have.password) == secret(&wanted.password)
             && have.limits == wanted.limits
@@ -269,8 +270,10 @@ impl Store {
                 return Ok(Put::Unchanged);
             }
         }
-        let sealed =
-            settings.password.as_ref().map(|secret| self.secrets.seal(place(tenant, &name), secret));
+        let sealed = settings
+            .password
+            .as_ref()
+            .map(|secret| self.secrets.seal(place(tenant, &name), secret));
         let limits: Vec<String> = settings.limits.iter().map(Rate::to_string).collect();
         on_conn!(Tx, tx, c => sqlx::query(PUT)
             .bind(tenant.as_str())

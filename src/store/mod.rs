@@ -18,6 +18,7 @@ use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
 
+use self::db::Address;
 pub use self::{
     db::Db,
     error::StoreError,
@@ -27,7 +28,6 @@ pub use self::{
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
 };
-use self::db::Address;
 use crate::secrets::Secrets;
 
 /// The section `[store]` of the configuration.
@@ -119,10 +119,7 @@ impl Store {
 /// How long a proof of readiness may take: less than what asks for it waits.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
-async fn open(
-    address: &Address,
-    on_old: OnOldSchema,
-) -> Result<((Db, Db), Migrated), StoreError> {
+async fn open(address: &Address, on_old: OnOldSchema) -> Result<((Db, Db), Migrated), StoreError> {
     let (reader, writer) = address.open().await?;
     match schema::check(&writer, on_old).await {
         Ok(migrated) => Ok(((reader, writer), migrated)),

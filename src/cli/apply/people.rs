@@ -1,0 +1,275 @@
+//! People from CSV, row by row: a million of them in the memory of a few thousand.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashSet},
+    io::{self, BufRead, BufReader, Read},
+    rc::Rc,
+};
+
+use csv::ByteRecord;
+
+use super::{SHOWN, address::is_address};
+use crate::store::{BATCH, Prospect, is_field_name};
+
+/// The longest row. A quote that is not closed makes one row of the rest of the file: it is refused
+/// before it fills the memory.
+const LONGEST_ROW: u64 = 1 << 20;
+const BUFFER: usize = 1 << 16;
+const LONGEST_SHOWN: usize = 60;
+
+/// Why there is nothing to be had from a file.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// What is wrong with it as a whole.
+    Problem(String),
+    /// It cannot be read on.
+    Unreadable(io::Error),
+    /// Whoever takes the people has stopped taking them.
+    NobodyListens,
+}
+
+/// What was seen of a file that was read to its end.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Rows that are people.
+    pub(super) good: u64,
+    /// Rows that are not.
+    pub(super) bad: u64,
+    /// What is wrong with the first of them, with their lines.
+    pub(super) problems: Vec<String>,
+}
+
+/// Reads people and hands them over in batches; `take` answers whether to go on.
+///
+/// Unless `skip_invalid`, nothing is handed over any more once a row was wrong, but the rest is still
+/// read to say what else is wrong.
+pub(super) fn read(
+    from: impl Read,
+    skip_invalid: bool,
+    mut take: impl FnMut(Vec<Prospect>) -> bool,
+) -> Result<Seen, Unusable> {
+    let mut from = BufReader::with_capacity(BUFFER, from);
+    refuse_utf16(from.fill_buf().map_err(Unusable::Unreadable)?)?;
+    let unread = Rc::new(Cell::new(0));
+    let from = Bounded { from, row: Rc::clone(&unread) };
+    let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(from);
+    let mut record = ByteRecord::new();
+    if !next(&mut csv, &mut record)? {
+        return Err(Unusable::Problem("expected a first line that names the columns".into()));
+    }
+    let header = Header::read(&record).map_err(Unusable::Problem)?;
+
+    let mut seen = Seen::default();
+    let mut zones = Zones::default();
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        unread.set(0);
+        if !next(&mut csv, &mut record)? {
+            break;
+        }
+        if record.iter().all(|cell| cell.trim_ascii().is_empty()) {
+            continue;
+        }
+        match header.person(&record, &mut zones) {
+            Ok(person) => {
+                seen.good += 1;
+                batch.push(person);
+            }
+            Err(words) => {
+                seen.bad += 1;
+                if seen.problems.len() < SHOWN {
+                    let line = record.position().map_or(0, csv::Position::line);
+                    seen.problems.push(format!("line {line}: {words}"));
+                }
+            }
+        }
+        if seen.bad > 0 && !skip_invalid {
+            batch.clear();
+        } else if batch.len() == BATCH {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if !take(full) {
+                return Err(Unusable::NobodyListens);
+            }
+        }
+    }
+    if batch.is_empty() || take(batch) { Ok(seen) } else { Err(Unusable::NobodyListens) }
+}
+
+fn next<R: Read>(csv: &mut csv::Reader<R>, record: &mut ByteRecord) -> Result<bool, Unusable> {
+    let line = csv.position().line();
+    csv.read_byte_record(record).map_err(|error| match error.into_kind() {
+        csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Unusable::Problem(format!(
+                "line {line}: the row that begins here is longer than 1 MiB; is a quote not closed?"
+            ))
+        }
+        csv::ErrorKind::Io(error) => Unusable::Unreadable(error),
+        other => Unusable::Problem(format!("line {line}: {other:?}")),
+    })
+}
+
+fn refuse_utf16(start: &[u8]) -> Result<(), Unusable> {
+    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
+        return Err(Unusable::Problem(
+            "expected UTF-8, got UTF-16; save it as \"CSV UTF-8\"".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Counts what was read since the last row ended, and refuses to go on past the longest row.
+struct Bounded<R> {
+    from: R,
+    row: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.row.get() > LONGEST_ROW {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let count = self.from.read(into)?;
+        self.row.set(self.row.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Column {
+    Email,
+    FirstName,
+    LastName,
+    Company,
+    TimeZone,
+    Field(String),
+}
+
+struct Header(Vec<Column>);
+
+impl Header {
+    fn read(record: &ByteRecord) -> Result<Self, String> {
+        let mut columns = Vec::with_capacity(record.len());
+        let mut names = HashSet::new();
+        for (index, cell) in record.iter().enumerate() {
+            let number = index + 1;
+            let name = std::str::from_utf8(cell)
+                .map_err(|_| format!("line 1: the name of column {number} is not UTF-8"))?
+                .trim();
+            let column = Column::named(name).ok_or_else(|| {
+                format!(
+                    "line 1: column {number} is named {:?}; expected email, first_name, last_name, \
+                     company, time_zone, or the name of a merge field: a letter, then letters, \
+                     digits and _",
+                    shown(name)
+                )
+            })?;
+            let key = match &column {
+                Column::Field(name) => name.clone(),
+                known => format!("{known:?}"),
+            };
+            if !names.insert(key) {
+                return Err(format!("line 1: column {number}, {name:?}, is there twice"));
+            }
+            columns.push(column);
+        }
+        if columns.contains(&Column::Email) {
+            return Ok(Self(columns));
+        }
+        Err("line 1: there is no column \"email\"".into())
+    }
+
+    fn person(&self, record: &ByteRecord, zones: &mut Zones) -> Result<Prospect, String> {
+        if record.len() != self.0.len() {
+            let (got, expected) = (record.len(), self.0.len());
+            return Err(format!("expected {expected} columns as in the first line, got {got}"));
+        }
+        let mut person = Prospect::default();
+        for (index, (column, cell)) in self.0.iter().zip(record).enumerate() {
+            let number = index + 1;
+            let text = std::str::from_utf8(cell)
+                .map_err(|_| format!("column {number} is not UTF-8"))?
+                .trim();
+            if let Some(odd) = text.chars().find(|c| !column.admits(*c)) {
+                return Err(format!("column {number} has the control character {odd:?}"));
+            }
+            let value = (!text.is_empty()).then(|| text.to_owned());
+            match column {
+                Column::Email if is_address(text) => person.email = text.to_owned(),
+                Column::Email => {
+                    let got = shown(text);
+                    return Err(format!(
+                        "expected an address such as ada@example.org, got {got:?}"
+                    ));
+                }
+                Column::FirstName => person.first_name = value,
+                Column::LastName => person.last_name = value,
+                Column::Company => person.company = value,
+                Column::TimeZone if value.is_none() || zones.know(text) => person.time_zone = value,
+                Column::TimeZone => {
+                    let got = shown(text);
+                    return Err(format!("expected a time zone such as Europe/Berlin, got {got:?}"));
+                }
+                Column::Field(name) => {
+                    if let Some(value) = value {
+                        person.fields.insert(name.clone(), value);
+                    }
+                }
+            }
+        }
+        Ok(person)
+    }
+}
+
+impl Column {
+    /// The column with this name; the known ones as spreadsheets spell them too.
+    fn named(name: &str) -> Option<Self> {
+        let bare: String = name.chars().filter(|c| !" _-".contains(*c)).collect();
+        Some(match bare.to_lowercase().as_str() {
+            "email" | "emailaddress" => Self::Email,
+            "firstname" => Self::FirstName,
+            "lastname" => Self::LastName,
+            "company" => Self::Company,
+            "timezone" => Self::TimeZone,
+            _ if is_field_name(name) => Self::Field(name.to_owned()),
+            _ => return None,
+        })
+    }
+
+    /// Whether the column may hold a character: a tenant's own fields may have several lines.
+    fn admits(&self, c: char) -> bool {
+        !c.is_control() || (matches!(self, Self::Field(_)) && matches!(c, '\n' | '\r' | '\t'))
+    }
+}
+
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Time zones that were asked for: looking one up opens files.
+#[derive(Default)]
+struct Zones(BTreeMap<String, bool>);
+
+impl Zones {
+    /// There are some 600 names; more than that many different ones are somebody's mistake.
+    const MOST: usize = 2_000;
+
+    fn know(&mut self, name: &str) -> bool {
+        if let Some(known) = self.0.get(name) {
+            return *known;
+        }
+        let known = jiff::tz::TimeZone::get(name).is_ok();
+        if self.0.len() < Self::MOST {
+            self.0.insert(name.to_owned(), known);
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+#[path = "people_tests.rs"]
+mod tests;
