@@ -7,6 +7,7 @@ mod db;
 mod error;
 mod keys;
 mod ledger;
+mod mailbox;
 mod mailboxes;
 mod prospects;
 mod schema;
@@ -23,7 +24,7 @@ pub use self::{
     db::Db,
     error::StoreError,
     keys::{Caller, KeyRecord, MOST_ACTIVE_KEYS, NewKey, NewKeyError},
-    mailboxes::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Security, Transport},
+    mailbox::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Security, Transport},
     prospects::{Prospect, is_field_name},
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
@@ -110,7 +111,7 @@ impl Store {
     }
 
     /// Closes all connections; on SQLite this also folds the journal into the file.
-    pub async fn close(&self) {
+    pub async fn shut(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }

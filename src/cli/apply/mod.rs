@@ -3,6 +3,7 @@
 //! Each file is applied whole or not at all; applying it again changes nothing.
 
 mod address;
+mod entry;
 mod error;
 mod people;
 mod report;

@@ -49,29 +49,12 @@ pub(super) fn read(
     skip_invalid: bool,
     mut take: impl FnMut(Vec<Prospect>) -> bool,
 ) -> Result<Seen, Unusable> {
-    let mut from = BufReader::with_capacity(BUFFER, from);
-    refuse_utf16(from.fill_buf().map_err(Unusable::Unreadable)?)?;
-    let unread = Rc::new(Cell::new(0));
-    let from = Bounded { from, row: Rc::clone(&unread) };
-    let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(from);
-    let mut record = ByteRecord::new();
-    if !next(&mut csv, &mut record)? {
-        return Err(Unusable::Problem("expected a first line that names the columns".into()));
-    }
-    let header = Header::read(&record).map_err(Unusable::Problem)?;
-
+    let mut rows = Rows::open(from)?;
     let mut seen = Seen::default();
     let mut zones = Zones::default();
     let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        unread.set(0);
-        if !next(&mut csv, &mut record)? {
-            break;
-        }
-        if record.iter().all(|cell| cell.trim_ascii().is_empty()) {
-            continue;
-        }
-        match header.person(&record, &mut zones) {
+    while rows.next()? {
+        match rows.header.person(&rows.record, &mut zones) {
             Ok(person) => {
                 seen.good += 1;
                 batch.push(person);
@@ -79,7 +62,7 @@ pub(super) fn read(
             Err(words) => {
                 seen.bad += 1;
                 if seen.problems.len() < SHOWN {
-                    let line = record.position().map_or(0, csv::Position::line);
+                    let line = rows.record.position().map_or(0, csv::Position::line);
                     seen.problems.push(format!("line {line}: {words}"));
                 }
             }
@@ -94,6 +77,42 @@ pub(super) fn read(
         }
     }
     if batch.is_empty() || take(batch) { Ok(seen) } else { Err(Unusable::NobodyListens) }
+}
+
+/// The rows of a file, one at a time.
+struct Rows<R> {
+    csv: csv::Reader<Bounded<R>>,
+    unread: Rc<Cell<u64>>,
+    header: Header,
+    record: ByteRecord,
+}
+
+impl<R: Read> Rows<BufReader<R>> {
+    fn open(from: R) -> Result<Self, Unusable> {
+        let mut from = BufReader::with_capacity(BUFFER, from);
+        refuse_utf16(from.fill_buf().map_err(Unusable::Unreadable)?)?;
+        let unread = Rc::new(Cell::new(0));
+        let from = Bounded { from, row: Rc::clone(&unread) };
+        let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(from);
+        let mut record = ByteRecord::new();
+        if !next(&mut csv, &mut record)? {
+            let words = "expected a first line that names the columns; the file is empty";
+            return Err(Unusable::Problem(words.into()));
+        }
+        let header = Header::read(&record).map_err(Unusable::Problem)?;
+        Ok(Self { csv, unread, header, record })
+    }
+
+    /// Reads the next row that is not blank.
+    fn next(&mut self) -> Result<bool, Unusable> {
+        loop {
+            self.unread.set(0);
+            let more = next(&mut self.csv, &mut self.record)?;
+            if !more || self.record.iter().any(|cell| !cell.trim_ascii().is_empty()) {
+                return Ok(more);
+            }
+        }
+    }
 }
 
 fn next<R: Read>(csv: &mut csv::Reader<R>, record: &mut ByteRecord) -> Result<bool, Unusable> {
@@ -194,29 +213,7 @@ impl Header {
             if let Some(odd) = text.chars().find(|c| !column.admits(*c)) {
                 return Err(format!("column {number} has the control character {odd:?}"));
             }
-            let value = (!text.is_empty()).then(|| text.to_owned());
-            match column {
-                Column::Email if is_address(text) => person.email = text.to_owned(),
-                Column::Email => {
-                    let got = shown(text);
-                    return Err(format!(
-                        "expected an address such as ada@example.org, got {got:?}"
-                    ));
-                }
-                Column::FirstName => person.first_name = value,
-                Column::LastName => person.last_name = value,
-                Column::Company => person.company = value,
-                Column::TimeZone if value.is_none() || zones.know(text) => person.time_zone = value,
-                Column::TimeZone => {
-                    let got = shown(text);
-                    return Err(format!("expected a time zone such as Europe/Berlin, got {got:?}"));
-                }
-                Column::Field(name) => {
-                    if let Some(value) = value {
-                        person.fields.insert(name.clone(), value);
-                    }
-                }
-            }
+            column.put(text, &mut person, zones)?;
         }
         Ok(person)
     }
@@ -235,6 +232,28 @@ impl Column {
             _ if is_field_name(name) => Self::Field(name.to_owned()),
             _ => return None,
         })
+    }
+
+    /// Puts a cell of this column where it belongs; an empty one says nothing.
+    fn put(&self, text: &str, person: &mut Prospect, zones: &mut Zones) -> Result<(), String> {
+        let value = (!text.is_empty()).then(|| text.to_owned());
+        match self {
+            Self::Email if is_address(text) => person.email = text.to_owned(),
+            Self::Email => {
+                let got = shown(text);
+                return Err(format!("expected an address such as ada@example.org, got {got:?}"));
+            }
+            Self::FirstName => person.first_name = value,
+            Self::LastName => person.last_name = value,
+            Self::Company => person.company = value,
+            Self::TimeZone if value.is_none() || zones.know(text) => person.time_zone = value,
+            Self::TimeZone => {
+                let got = shown(text);
+                return Err(format!("expected a time zone such as Europe/Berlin, got {got:?}"));
+            }
+            Self::Field(name) => person.fields.extend(value.map(|value| (name.clone(), value))),
+        }
+        Ok(())
     }
 
     /// Whether the column may hold a character: a tenant's own fields may have several lines.

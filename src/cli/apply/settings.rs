@@ -5,13 +5,12 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use serde::de::DeserializeOwned;
-use toml::{
-    Spanned,
-    de::{DeString, DeTable, DeValue, ValueDeserializer},
-};
+use toml::de::DeTable;
 
-use super::address::{is_address, is_domain};
+use super::{
+    address::{is_address, is_domain},
+    entry::{Entry, entries, line_at},
+};
 use crate::{
     config::Rate,
     store::{MailboxSettings, Security, Transport},
@@ -65,122 +64,12 @@ pub(super) fn read(text: &str, env: Env<'_>) -> Result<Declared, Vec<String>> {
     if problems.is_empty() { Ok(declared) } else { Err(problems) }
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
-}
-
-/// One table of a list, whose options are taken out one by one; what is left at the end is unknown.
-struct Entry<'a, 'i> {
-    name: String,
-    line: usize,
-    text: &'a str,
-    options: HashMap<String, (usize, Spanned<DeValue<'i>>)>,
-    found: Vec<(usize, String)>,
-}
-
-fn entries<'a, 'i>(
-    name: &str,
-    line: usize,
-    value: Spanned<DeValue<'i>>,
-    text: &'a str,
-    problems: &mut Vec<String>,
-) -> Vec<Entry<'a, 'i>> {
-    let mut entries = Vec::new();
-    let DeValue::Array(list) = value.into_inner() else {
-        problems.push(format!("line {line}: {name}: expected [[{name}]] with two brackets"));
-        return entries;
-    };
-    for (index, item) in list.into_iter().enumerate() {
-        let line = line_at(text, item.span().start);
-        let DeValue::Table(table) = item.into_inner() else {
-            problems.push(format!("line {line}: {name}[{index}]: expected a table"));
-            continue;
-        };
-        let place = |(key, value): (Spanned<DeString<'i>>, _)| {
-            let line = line_at(text, key.span().start);
-            (key.into_inner().into_owned(), (line, value))
-        };
-        let options: HashMap<_, _> = table.into_iter().map(place).collect();
-        let name = format!("{name}[{index}]");
-        entries.push(Entry { name, line, text, options, found: Vec::new() });
-    }
-    entries
-}
-
-impl Entry<'_, '_> {
-    fn wrong(&mut self, option: &str, line: usize, words: impl AsRef<str>) {
-        let words = format!("line {line}: {}.{option}: {}", self.name, words.as_ref());
-        self.found.push((line, words));
-    }
-
-    /// The option's value, read as `T`, and its line.
-    fn take<T: DeserializeOwned>(&mut self, option: &str) -> Option<(T, usize)> {
-        let (line, value) = self.options.remove(option)?;
-        match T::deserialize(ValueDeserializer::from(value)) {
-            Ok(value) => Some((value, line)),
-            Err(error) => {
-                self.wrong(option, line, error.message());
-                None
-            }
-        }
-    }
-
-    /// A text that must not be repeated in a problem.
-    fn take_secret(&mut self, option: &str) -> Option<String> {
-        let (line, value) = self.options.remove(option)?;
-        match value.into_inner() {
-            DeValue::String(text) => Some(text.into_owned()),
-            _ => {
-                self.wrong(option, line, "expected a text in quotes");
-                None
-            }
-        }
-    }
-
-    /// A text that passes a check.
-    fn take_text(
-        &mut self,
-        option: &str,
-        check: impl Fn(&str) -> bool,
-        expected: &str,
-    ) -> Option<String> {
-        let (text, line) = self.take::<String>(option)?;
-        if check(&text) {
-            return Some(text);
-        }
-        self.wrong(option, line, format!("expected {expected}, got {text:?}"));
-        None
-    }
-
-    /// A text that is parsed further.
-    fn take_word<T: std::str::FromStr<Err = String>>(&mut self, option: &str) -> Option<T> {
-        let (text, line) = self.take::<String>(option)?;
-        text.parse().map_err(|words: String| self.wrong(option, line, words)).ok()
-    }
-
-    fn has(&self, option: &str) -> bool {
-        self.options.contains_key(option)
-    }
-
-    /// Ends the reading: whatever was not taken is not known. `true` when nothing was wrong.
-    fn finish(mut self, problems: &mut Vec<String>) -> bool {
-        let unknown: Vec<_> = self.options.drain().map(|(name, (line, _))| (name, line)).collect();
-        for (name, line) in unknown {
-            self.wrong(&name, line, "there is no such option");
-        }
-        self.found.sort();
-        let fine = self.found.is_empty();
-        problems.extend(self.found.into_iter().map(|(_, words)| words));
-        fine
-    }
-}
-
 fn is_plain(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
 }
 
 fn mailbox(
-    mut entry: Entry<'_, '_>,
+    mut entry: Entry<'_>,
     env: Env<'_>,
     problems: &mut Vec<String>,
 ) -> Option<MailboxSettings> {
@@ -225,7 +114,7 @@ fn mailbox(
     entry.finish(problems).then_some(settings)
 }
 
-fn smtp(entry: &mut Entry<'_, '_>, settings: &mut MailboxSettings, env: Env<'_>) {
+fn smtp(entry: &mut Entry<'_>, settings: &mut MailboxSettings, env: Env<'_>) {
     let line = entry.line;
     if !entry.has("host") {
         entry.wrong("host", line, "expected the name of an SMTP server; it is missing");
@@ -262,7 +151,7 @@ fn is_label(text: &str) -> bool {
     is_domain(&format!("{text}.local"))
 }
 
-fn login(entry: &mut Entry<'_, '_>, settings: &mut MailboxSettings, env: Env<'_>) {
+fn login(entry: &mut Entry<'_>, settings: &mut MailboxSettings, env: Env<'_>) {
     let line = entry.line;
     let (has_password, has_env) = (entry.has("password"), entry.has("password_env"));
     let has_username = entry.has("username");
@@ -279,14 +168,15 @@ fn login(entry: &mut Entry<'_, '_>, settings: &mut MailboxSettings, env: Env<'_>
         match env(&name).filter(|value| !value.is_empty()) {
             Some(value) => settings.password = Some(value.into()),
             None => {
-                let words = format!("the environment has no {name:?}, or it is empty");
+                // Not repeated: it could be the password, written under the wrong option.
+                let words = "the environment has no variable of that name, or it is empty";
                 entry.wrong("password_env", line, words);
             }
         }
     }
 }
 
-fn suppression(mut entry: Entry<'_, '_>, problems: &mut Vec<String>) -> Option<(String, String)> {
+fn suppression(mut entry: Entry<'_>, problems: &mut Vec<String>) -> Option<(String, String)> {
     let line = entry.line;
     if entry.has("email_address") == entry.has("domain") {
         entry.wrong("email_address", line, "expected either email_address or domain");
@@ -318,3 +208,7 @@ fn twins(declared: &Declared, problems: &mut Vec<String>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;
