@@ -75,6 +75,24 @@ pub struct MailboxSettings {
     pub enabled: bool,
 }
 
+impl MailboxSettings {
+    /// A mailbox whose mail is written to files; everything else as it is by default.
+    pub fn file(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            display_name: None,
+            transport: Transport::File,
+            host: None,
+            port: None,
+            security: None,
+            username: None,
+            password: None,
+            limits: Vec::new(),
+            enabled: true,
+        }
+    }
+}
+
 /// A mailbox with its credentials: for the adapters that send, never for jobs.
 #[derive(Debug, Clone)]
 pub struct MailboxRow {

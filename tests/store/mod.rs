@@ -1,5 +1,7 @@
 //! Tests: the store. Every test of behaviour runs over SQLite and over Postgres.
 
+#![allow(clippy::unwrap_used, reason = "what fails in a test is to fail it")]
+
 mod apply;
 mod keys;
 mod ledger;
@@ -20,9 +22,9 @@ use tempfile::TempDir;
 use crate::support::postgres;
 
 /// 2026-06-10T09:00:00Z.
-pub const NOW: Moment = Moment::from_millis(1_781_082_000_000);
+pub(crate) const NOW: Moment = Moment::from_millis(1_781_082_000_000);
 /// How long an entry of the ledger is left alone.
-pub const STALE: Duration = Duration::from_secs(3_600);
+pub(crate) const STALE: Duration = Duration::from_secs(3_600);
 
 /// Makes one test over SQLite and one over Postgres of an `async fn(Given)`.
 macro_rules! on_both {
@@ -49,18 +51,18 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 /// A store of its own, with the tenants `dev` and `acme`.
-pub struct Given {
-    pub store: Store,
-    pub dir: TempDir,
-    pub url: String,
+pub(crate) struct Given {
+    pub(crate) store: Store,
+    pub(crate) dir: TempDir,
+    pub(crate) url: String,
 }
 
 impl Given {
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         Self::at(String::new()).await
     }
 
-    pub async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         Self::at(postgres::schema().await).await
     }
 
@@ -74,7 +76,7 @@ impl Given {
     }
 
     /// The same store, as another process opens it.
-    pub async fn again(&self) -> Store {
+    pub(crate) async fn again(&self) -> Store {
         open(&self.url, self.dir.path()).await
     }
 }
@@ -83,25 +85,25 @@ async fn open(url: &str, dir: &Path) -> Store {
     Store::open(&config(url), dir, secrets(1), OnOldSchema::Migrate).await.unwrap()
 }
 
-pub fn config(url: &str) -> StoreConfig {
+pub(crate) fn config(url: &str) -> StoreConfig {
     StoreConfig { url: url.to_owned() }
 }
 
-pub fn secrets(byte: u8) -> Secrets {
+pub(crate) fn secrets(byte: u8) -> Secrets {
     use base64::{Engine, engine::general_purpose::STANDARD};
     Secrets::from_base64(&STANDARD.encode([byte; 32]).into()).unwrap()
 }
 
-pub fn dev() -> TenantId {
+pub(crate) fn dev() -> TenantId {
     "dev".parse().unwrap()
 }
 
-pub fn acme() -> TenantId {
+pub(crate) fn acme() -> TenantId {
     "acme".parse().unwrap()
 }
 
 /// The run of `dev`'s job number `job` under a fence.
-pub fn run(job: u128, fence: u64) -> RunInfo {
+pub(crate) fn run(job: u128, fence: u64) -> RunInfo {
     RunInfo {
         job: jobs::contract::JobId::from_u128(job),
         tenant: dev(),

@@ -1,3 +1,3 @@
 //! What the tests share: servers, directories, builders.
 
-pub mod postgres;
+pub(crate) mod postgres;

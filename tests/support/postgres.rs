@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 const VARIABLE: &str = "POSTRIDER_TEST_POSTGRES";
 
 /// The URL of the run's server.
-pub fn server() -> String {
+pub(crate) fn server() -> String {
     std::env::var(VARIABLE).unwrap_or_else(|_| {
         panic!(
             "{VARIABLE} is not set: run the tests with tests/run, or start a server of your own \
@@ -17,7 +17,7 @@ pub fn server() -> String {
 }
 
 /// The URL of a new, empty schema on the run's server.
-pub async fn schema() -> String {
+pub(crate) async fn schema() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let name = format!("test_{process}_{number}_{:08x}", rand::random::<u32>());

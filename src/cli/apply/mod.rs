@@ -7,6 +7,7 @@ mod entry;
 mod error;
 mod people;
 mod report;
+mod rows;
 mod settings;
 
 use std::{
@@ -24,7 +25,7 @@ pub use self::{
     error::ApplyError,
     report::{Counts, FileReport, PeopleReport},
 };
-use self::{people::Unusable, settings::Declared};
+use self::{rows::Unusable, settings::Declared};
 use crate::{
     limits::Limits,
     queue::{LanePolicy, LaneRef, Queue, QueueError},

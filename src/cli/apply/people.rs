@@ -1,33 +1,20 @@
 //! People from CSV, row by row: a million of them in the memory of a few thousand.
 
 use std::{
-    cell::Cell,
     collections::{BTreeMap, HashSet},
-    io::{self, BufRead, BufReader, Read},
-    rc::Rc,
+    io::Read,
 };
 
 use csv::ByteRecord;
 
-use super::{SHOWN, address::is_address};
+use super::{
+    SHOWN,
+    address::is_address,
+    rows::{Rows, Unusable},
+};
 use crate::store::{BATCH, Prospect, is_field_name};
 
-/// The longest row. A quote that is not closed makes one row of the rest of the file: it is refused
-/// before it fills the memory.
-const LONGEST_ROW: u64 = 1 << 20;
-const BUFFER: usize = 1 << 16;
 const LONGEST_SHOWN: usize = 60;
-
-/// Why there is nothing to be had from a file.
-#[derive(Debug)]
-pub(super) enum Unusable {
-    /// What is wrong with it as a whole.
-    Problem(String),
-    /// It cannot be read on.
-    Unreadable(io::Error),
-    /// Whoever takes the people has stopped taking them.
-    NobodyListens,
-}
 
 /// What was seen of a file that was read to its end.
 #[derive(Debug, Default)]
@@ -50,11 +37,17 @@ pub(super) fn read(
     mut take: impl FnMut(Vec<Prospect>) -> bool,
 ) -> Result<Seen, Unusable> {
     let mut rows = Rows::open(from)?;
+    if !rows.next()? {
+        let words = "expected a first line that names the columns; the file is empty";
+        return Err(Unusable::Problem(words.into()));
+    }
+    let header = Header::read(&rows.record)
+        .map_err(|words| Unusable::Problem(format!("line {}: {words}", rows.line)))?;
     let mut seen = Seen::default();
     let mut zones = Zones::default();
     let mut batch = Vec::with_capacity(BATCH);
     while rows.next()? {
-        match rows.header.person(&rows.record, &mut zones) {
+        match header.person(&rows.record, &mut zones) {
             Ok(person) => {
                 seen.good += 1;
                 batch.push(person);
@@ -62,8 +55,7 @@ pub(super) fn read(
             Err(words) => {
                 seen.bad += 1;
                 if seen.problems.len() < SHOWN {
-                    let line = rows.record.position().map_or(0, csv::Position::line);
-                    seen.problems.push(format!("line {line}: {words}"));
+                    seen.problems.push(format!("line {}: {words}", rows.line));
                 }
             }
         }
@@ -77,81 +69,6 @@ pub(super) fn read(
         }
     }
     if batch.is_empty() || take(batch) { Ok(seen) } else { Err(Unusable::NobodyListens) }
-}
-
-/// The rows of a file, one at a time.
-struct Rows<R> {
-    csv: csv::Reader<Bounded<R>>,
-    unread: Rc<Cell<u64>>,
-    header: Header,
-    record: ByteRecord,
-}
-
-impl<R: Read> Rows<BufReader<R>> {
-    fn open(from: R) -> Result<Self, Unusable> {
-        let mut from = BufReader::with_capacity(BUFFER, from);
-        refuse_utf16(from.fill_buf().map_err(Unusable::Unreadable)?)?;
-        let unread = Rc::new(Cell::new(0));
-        let from = Bounded { from, row: Rc::clone(&unread) };
-        let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(from);
-        let mut record = ByteRecord::new();
-        if !next(&mut csv, &mut record)? {
-            let words = "expected a first line that names the columns; the file is empty";
-            return Err(Unusable::Problem(words.into()));
-        }
-        let header = Header::read(&record).map_err(Unusable::Problem)?;
-        Ok(Self { csv, unread, header, record })
-    }
-
-    /// Reads the next row that is not blank.
-    fn next(&mut self) -> Result<bool, Unusable> {
-        loop {
-            self.unread.set(0);
-            let more = next(&mut self.csv, &mut self.record)?;
-            if !more || self.record.iter().any(|cell| !cell.trim_ascii().is_empty()) {
-                return Ok(more);
-            }
-        }
-    }
-}
-
-fn next<R: Read>(csv: &mut csv::Reader<R>, record: &mut ByteRecord) -> Result<bool, Unusable> {
-    let line = csv.position().line();
-    csv.read_byte_record(record).map_err(|error| match error.into_kind() {
-        csv::ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Unusable::Problem(format!(
-                "line {line}: the row that begins here is longer than 1 MiB; is a quote not closed?"
-            ))
-        }
-        csv::ErrorKind::Io(error) => Unusable::Unreadable(error),
-        other => Unusable::Problem(format!("line {line}: {other:?}")),
-    })
-}
-
-fn refuse_utf16(start: &[u8]) -> Result<(), Unusable> {
-    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
-        return Err(Unusable::Problem(
-            "expected UTF-8, got UTF-16; save it as \"CSV UTF-8\"".into(),
-        ));
-    }
-    Ok(())
-}
-
-/// Counts what was read since the last row ended, and refuses to go on past the longest row.
-struct Bounded<R> {
-    from: R,
-    row: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.row.get() > LONGEST_ROW {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let count = self.from.read(into)?;
-        self.row.set(self.row.get() + count as u64);
-        Ok(count)
-    }
 }
 
 /// What a column holds.
@@ -174,11 +91,11 @@ impl Header {
         for (index, cell) in record.iter().enumerate() {
             let number = index + 1;
             let name = std::str::from_utf8(cell)
-                .map_err(|_| format!("line 1: the name of column {number} is not UTF-8"))?
+                .map_err(|_| format!("the name of column {number} is not UTF-8"))?
                 .trim();
             let column = Column::named(name).ok_or_else(|| {
                 format!(
-                    "line 1: column {number} is named {:?}; expected email, first_name, last_name, \
+                    "column {number} is named {:?}; expected email, first_name, last_name, \
                      company, time_zone, or the name of a merge field: a letter, then letters, \
                      digits and _",
                     shown(name)
@@ -189,14 +106,14 @@ impl Header {
                 known => format!("{known:?}"),
             };
             if !names.insert(key) {
-                return Err(format!("line 1: column {number}, {name:?}, is there twice"));
+                return Err(format!("column {number}, {name:?}, is there twice"));
             }
             columns.push(column);
         }
         if columns.contains(&Column::Email) {
             return Ok(Self(columns));
         }
-        Err("line 1: there is no column \"email\"".into())
+        Err("there is no column \"email\"".into())
     }
 
     fn person(&self, record: &ByteRecord, zones: &mut Zones) -> Result<Prospect, String> {

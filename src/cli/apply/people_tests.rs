@@ -1,3 +1,5 @@
+use std::io;
+
 use super::*;
 
 /// Reads bytes; the people, what was seen, or what is wrong with the whole.
@@ -27,11 +29,12 @@ fn odd_files_that_are_right() {
         first_name: Some("Ada".into()),
         ..Prospect::default()
     };
-    let files: [(&str, &[u8]); 8] = [
+    let files: [(&str, &[u8]); 9] = [
         ("plain", b"email,first_name\nada@example.org,Ada\n"),
         ("BOM", b"\xef\xbb\xbfemail,first_name\nada@example.org,Ada\n"),
         ("BOM and quotes", b"\xef\xbb\xbf\"email\",\"first_name\"\n\"ada@example.org\",\"Ada\"\n"),
         ("CRLF", b"email,first_name\r\nada@example.org,Ada\r\n"),
+        ("CRLF and quotes", b"email,first_name\r\n\"ada@example.org\",\"Ada\"\r\n"),
         ("CR", b"email,first_name\rada@example.org,Ada"),
         ("no last line end", b"email,first_name\nada@example.org,Ada"),
         ("blank lines", b"\n\nemail,first_name\n\n , \n,\nada@example.org , Ada\n\n\n"),
@@ -98,6 +101,37 @@ fn rows_that_are_wrong_are_named_by_their_line() {
 
         let (people, _) = read_all(&file, true).unwrap();
         assert_eq!(people.len(), 1, "the right row is kept when the wrong ones are skipped");
+    }
+}
+
+#[test]
+fn lines_are_counted_as_an_editor_counts_them() {
+    let files: [(&[u8], u64); 9] = [
+        (b"email\nnobody\n", 2),
+        (b"email\nnobody", 2),
+        (b"email\r\nnobody\r\n", 2),
+        (b"email\rnobody\r", 2),
+        (b"\n\nemail\n\n\nnobody\n\n", 6),
+        (b"\r\n\r\nemail\r\n\r\n \r\nnobody", 6),
+        (b"email,x\na@x.org,\"1\n2\n3\"\nnobody,\"4\n5\"\n", 5),
+        (b"email,x\r\na@x.org,\"1\r\n2\"\r\nnobody,\"3\r\n4\"", 4),
+        (b"\xef\xbb\xbfemail\n\nnobody", 3),
+    ];
+    for (file, line) in files {
+        let (_, seen) = read_all(file, false).unwrap();
+        let expected = format!("line {line}: ");
+        assert_eq!(seen.bad, 1);
+        assert!(seen.problems[0].starts_with(&expected), "{file:?}: {:?}", seen.problems);
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_inside_a_quote_is_no_use() {
+    let whole = b"email,company\na@x.org,Acme\nb@x.org,\"Acme\n\"\n".as_slice();
+    assert_eq!(good(whole).len(), 2);
+    for cut in [whole.len() - 2, whole.len() - 3, whole.len() - 4] {
+        let words = read_all(&whole[..cut], true).unwrap_err();
+        assert!(words.contains("is not closed"), "{words}");
     }
 }
 

@@ -88,16 +88,11 @@ fn mailbox(
     let enabled = entry.take::<bool>("enabled").is_none_or(|(enabled, _)| enabled);
     let limits = entry.take::<Vec<Rate>>("limits").map(|(limits, _)| limits).unwrap_or_default();
     let mut settings = MailboxSettings {
-        address: address.unwrap_or_default(),
         display_name,
         transport: transport.unwrap_or(Transport::File),
-        host: None,
-        port: None,
-        security: None,
-        username: None,
-        password: None,
         limits,
         enabled,
+        ..MailboxSettings::file(address.unwrap_or_default())
     };
     match transport {
         Some(Transport::Smtp) => smtp(&mut entry, &mut settings, env),
