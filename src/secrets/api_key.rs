@@ -186,7 +186,7 @@ mod tests {
         let keys: Vec<ApiKey> = (0..100).map(|_| ApiKey::generate(Environment::Live)).collect();
         let texts: HashSet<&str> = keys.iter().map(ApiKey::reveal).collect();
         assert_eq!(texts.len(), keys.len());
-        assert!(format!("{:?}", keys[0]).len() < 20);
+        assert_eq!(format!("{:?}", keys[0]), format!("prk_live_{}_…", keys[0].id()));
     }
 
     #[test]

@@ -116,10 +116,8 @@ fn decode(from: &str, text: &str) -> Result<Secrets, SecretsError> {
     let malformed = |got: String| SecretsError::Malformed { from: from.to_owned(), got };
     let bytes = STANDARD.decode(text.trim()).map_err(|_| malformed("no base64".into()))?;
     let bytes = Zeroizing::new(bytes);
-    let key: &[u8; KEY_LENGTH] = bytes
-        .as_slice()
-        .try_into()
-        .map_err(|_| malformed(format!("{} bytes", bytes.len())))?;
+    let key: &[u8; KEY_LENGTH] =
+        bytes.as_slice().try_into().map_err(|_| malformed(format!("{} bytes", bytes.len())))?;
     Ok(Secrets::from_key(key))
 }
 
@@ -161,6 +159,9 @@ mod tests {
         let secrets = Secrets::from_base64(&STANDARD.encode([7_u8; 32]).into()).unwrap();
         assert_ne!(*secrets.sealing, *secrets.pepper);
         assert_ne!(*secrets.sealing, [7; 32]);
-        assert_eq!(format!("{secrets:?}"), format!("Secrets {{ key_id: {:?}, .. }}", secrets.key_id));
+        assert_eq!(
+            format!("{secrets:?}"),
+            format!("Secrets {{ key_id: {:?}, .. }}", secrets.key_id)
+        );
     }
 }

@@ -7,8 +7,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
-    Transaction,
+    Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -177,7 +176,10 @@ impl Address {
         })
     }
 
-    async fn connect_postgres(&self, options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    async fn connect_postgres(
+        &self,
+        options: &PgConnectOptions,
+    ) -> Result<PgConnection, StoreError> {
         let place = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", options.get_host(), options.get_port()),

@@ -35,11 +35,7 @@ impl Store {
     /// # Errors
     ///
     /// When the store is out of reach, or the entry is not readable.
-    pub async fn effect(
-        &self,
-        tenant: &TenantId,
-        key: &str,
-    ) -> Result<Option<Effect>, StoreError> {
+    pub async fn effect(&self, tenant: &TenantId, key: &str) -> Result<Option<Effect>, StoreError> {
         let row: Option<Row> = on!(&self.reader, p => sqlx::query_as(FIND)
             .bind(tenant.as_str())
             .bind(key)
@@ -50,7 +46,8 @@ impl Store {
         Ok(Some(Effect {
             state: state_of(&row.state)?,
             run: format!("{}/{}", row.job, row.fence),
-            receipt: receipt.map_err(|error| StoreError::Unusable(format!("a receipt: {error}")))?,
+            receipt: receipt
+                .map_err(|error| StoreError::Unusable(format!("a receipt: {error}")))?,
             updated_at: Moment::from_millis(row.updated_at),
         }))
     }

@@ -3,19 +3,17 @@
 use async_trait::async_trait;
 use jobs::contract::{
     Fault, Moment, TenantId,
-    ports::{Mailbox, MailboxStatus, Mailboxes},
+    ports::{Mailbox, Mailboxes},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::{
-    Put, Store, StoreError,
+    MailboxRow, MailboxSettings, Put, Security, Store, StoreError,
     db::{Tx, on, on_conn},
     name_of,
 };
 use crate::{config::Rate, limits::MailboxRates, secrets::Place};
 
-/// Refused logins in a row at which a mailbox may not send any more: providers lock accounts.
-pub const LOGINS_REFUSED_AT_MOST: u32 = 10;
 /// How many characters of a server's words about a refused login are kept.
 const LONGEST_REFUSAL: usize = 300;
 
@@ -30,117 +28,6 @@ const REFUSED: &str = "UPDATE mailboxes SET refused_logins = refused_logins + 1,
      WHERE tenant = $1 AND name = $2 RETURNING refused_logins";
 const WORKED: &str = "UPDATE mailboxes SET refused_logins = 0, refusal = NULL \
      WHERE tenant = $1 AND name = $2 AND refused_logins > 0";
-
-/// How mail leaves a mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// As `.eml` files.
-    File,
-    /// Over SMTP.
-    Smtp,
-}
-
-/// How an SMTP connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Security {
-    /// TLS from the first byte.
-    Tls,
-    /// TLS after STARTTLS; without it there is no login.
-    StartTls,
-    /// Not at all; for loopback.
-    None,
-}
-
-macro_rules! words {
-    ($type:ty { $($word:literal => $variant:ident),* }) => {
-        impl $type {
-            /// The word for it, in files and in the store.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-        impl std::str::FromStr for $type {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(format!("expected one of {}, got {text:?}", [$($word),*].join(", "))),
-                }
-            }
-        }
-    };
-}
-words!(Transport { "file" => File, "smtp" => Smtp });
-words!(Security { "tls" => Tls, "starttls" => StartTls, "none" => None });
-
-/// All that an operator says about a mailbox.
-#[derive(Debug, Clone)]
-pub struct MailboxSettings {
-    /// Its address, as it is written.
-    pub address: String,
-    /// The name shown beside the address.
-    pub display_name: Option<String>,
-    /// How mail leaves it.
-    pub transport: Transport,
-    /// The SMTP server.
-    pub host: Option<String>,
-    /// The SMTP server's port.
-    pub port: Option<u16>,
-    /// How the connection is protected.
-    pub security: Option<Security>,
-    /// The login's name.
-    pub username: Option<String>,
-    /// The login's password.
-    pub password: Option<SecretString>,
-    /// Its windows; empty: the configured default.
-    pub limits: Vec<Rate>,
-    /// Whether it may send.
-    pub enabled: bool,
-}
-
-/// A mailbox with its credentials: for the adapters that send, never for jobs.
-#[derive(Debug, Clone)]
-pub struct MailboxRow {
-    /// What an operator said.
-    pub settings: MailboxSettings,
-    /// Logins refused in a row.
-    pub refused_logins: u32,
-    /// The server's words at the last of them.
-    pub refusal: Option<String>,
-}
-
-impl MailboxRow {
-    /// Whether it may send.
-    pub fn status(&self) -> MailboxStatus {
-        if !self.settings.enabled {
-            return MailboxStatus::Disabled("an operator disabled the mailbox".into());
-        }
-        if self.refused_logins >= LOGINS_REFUSED_AT_MOST {
-            let words = self.refusal.as_deref().unwrap_or("nothing");
-            return MailboxStatus::Disabled(format!(
-                "the login was refused {} times in a row; the server said: {words}",
-                self.refused_logins
-            ));
-        }
-        MailboxStatus::Enabled
-    }
-
-    /// Whether applying these settings would change nothing. A mailbox that refused logins disabled
-    /// is not the same: who applies it says that it shall send.
-    fn is_as(&self, wanted: &MailboxSettings) -> bool {
-        let have = &self.settings;
-        let secret = |s: &Option<SecretString>| s.as_ref().map(|s| s.expose_secret().to_owned());
-        self.refused_logins < LOGINS_REFUSED_AT_MOST
-            && have.address == wanted.address
-            && have.display_name == wanted.display_name
-            && have.transport == wanted.transport
-            && (&have.host, have.port, have.security) == (&wanted.host, wanted.port, wanted.security)
-            && have.username == wanted.username
-            && secret(&have.password) == secret(&wanted.password)
-            && have.limits == wanted.limits
-            && have.enabled == wanted.enabled
-    }
-}
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -269,8 +156,10 @@ impl Store {
                 return Ok(Put::Unchanged);
             }
         }
-        let sealed =
-            settings.password.as_ref().map(|secret| self.secrets.seal(place(tenant, &name), secret));
+        let sealed = settings
+            .password
+            .as_ref()
+            .map(|secret| self.secrets.seal(place(tenant, &name), secret));
         let limits: Vec<String> = settings.limits.iter().map(Rate::to_string).collect();
         on_conn!(Tx, tx, c => sqlx::query(PUT)
             .bind(tenant.as_str())

@@ -7,6 +7,7 @@ mod db;
 mod error;
 mod keys;
 mod ledger;
+mod mailbox;
 mod mailboxes;
 mod prospects;
 mod schema;
@@ -18,16 +19,16 @@ use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
 
+use self::db::Address;
 pub use self::{
     db::Db,
     error::StoreError,
     keys::{Caller, KeyRecord, MOST_ACTIVE_KEYS, NewKey, NewKeyError},
-    mailboxes::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Security, Transport},
+    mailbox::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Security, Transport},
     prospects::{Prospect, is_field_name},
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
 };
-use self::db::Address;
 use crate::secrets::Secrets;
 
 /// The section `[store]` of the configuration.
@@ -110,7 +111,7 @@ impl Store {
     }
 
     /// Closes all connections; on SQLite this also folds the journal into the file.
-    pub async fn close(&self) {
+    pub async fn shut(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }
@@ -119,10 +120,7 @@ impl Store {
 /// How long a proof of readiness may take: less than what asks for it waits.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
-async fn open(
-    address: &Address,
-    on_old: OnOldSchema,
-) -> Result<((Db, Db), Migrated), StoreError> {
+async fn open(address: &Address, on_old: OnOldSchema) -> Result<((Db, Db), Migrated), StoreError> {
     let (reader, writer) = address.open().await?;
     match schema::check(&writer, on_old).await {
         Ok(migrated) => Ok(((reader, writer), migrated)),
