@@ -6,7 +6,7 @@ use futures::FutureExt;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, HeaderName, HeaderValue},
+    header::{ALLOW, CONNECTION, HeaderName, HeaderValue},
     http::request::Parts,
 };
 use jobs::contract::TenantId;
@@ -117,7 +117,12 @@ impl Engine {
                 // The panic hook has told of it. The caller learns that it was not the caller.
                 Err(_) => ApiError::internal().into_response(&exchange.id),
             };
-            exchange.end(response)
+            let mut response = exchange.end(response);
+            if self.stop.is_cancelled() {
+                // A caller must not send its next request into a connection that is about to close.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
         .instrument(span)
         .await

@@ -15,13 +15,14 @@
 //! | `idempotency` | keys and fingerprints of submissions |
 //! | `wait` | callers that wait for a job |
 //! | `view` | what a caller may see of a job |
-//! | `error` | every way to be refused |
+//! | `codes`, `error` | every way to be refused, and how it is said |
 //! | `serve` | listening, connections, stopping |
 //! | `admin` | health, readiness, metrics |
 
 pub mod admin;
 pub mod auth;
 mod body;
+mod codes;
 mod config;
 mod error;
 mod facade;
@@ -40,8 +41,8 @@ mod view;
 mod wait;
 
 pub use self::{
+    codes::ErrorCode,
     config::HttpConfig,
-    error::ErrorCode,
     facade::{Facade, FacadeDeps},
     serve::{ListenError, listen},
 };
