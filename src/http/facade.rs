@@ -114,8 +114,11 @@ impl Engine {
             let response = match work.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => error.into_response(&exchange.id),
-                // The panic hook has told of it. The caller learns that it was not the caller.
-                Err(_) => ApiError::internal().into_response(&exchange.id),
+                Err(_) => {
+                    // The words of a panic may hold anything: they are the panic hook's business.
+                    tracing::error!("a request failed: its handler panicked");
+                    ApiError::internal().into_response(&exchange.id)
+                }
             };
             let mut response = exchange.end(response);
             if self.stop.is_cancelled() {

@@ -78,7 +78,7 @@ where
 
 /// A filter without surprises: by itself, the parser takes a misspelt level for the name of a target.
 fn filter(text: &str) -> Result<EnvFilter, LogError> {
-    let is_level = |text: &str| text.parse::<LevelFilter>().is_ok();
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
     let makes_sense = |part: &str| match part.split_once('=') {
         Some((target, level)) => !target.is_empty() && is_level(level),
         None => is_level(part),

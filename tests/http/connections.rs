@@ -196,3 +196,33 @@ async fn idle_and_slow_connections_do_not_keep_others_out() {
     let body: Value = answer(house.post("/jobs", &good()), 202).await;
     assert_eq!(body["data"]["status"], "queued");
 }
+
+#[tokio::test]
+async fn who_comes_after_the_last_connection_is_served_when_one_is_free() {
+    let house = House::with(|http| http.connections = 1).await;
+    let mut first = Raw::to(&house).await;
+    first.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.until("}").await;
+    let mut second = Raw::to(&house).await;
+    second.say("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    // The first is still served, and the second only after it.
+    first.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.until("}").await;
+    drop(first);
+    assert_eq!(status(&second.rest().await), 404);
+}
+
+#[tokio::test]
+async fn a_request_that_outlasts_its_grace_is_cut_off() {
+    let house = House::with(|http| http.grace = Duration::from_millis(50)).await;
+    let began = Instant::now();
+    let mut raw = Raw::to(&house).await;
+    let whole = post(&good().to_string(), "expect: 100-continue\r\n");
+    let (head, _) = whole.split_at(whole.len() - 5);
+    raw.say(head).await.until("100 Continue").await;
+
+    house.stop.cancel();
+
+    let queue = std::sync::Arc::clone(&house.queue);
+    house.ended().await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert_eq!(queue.all(), []);
+}
