@@ -1,8 +1,8 @@
 //! The façade: `POST /jobs` and `GET /jobs/<id>`, and nothing else for callers; and, on a listener of
 //! its own, what operators' tools ask.
 //!
-//! A request goes through [`facade`] in the order of the contract: request id, sizes, key, rate
-//! limit, then [`submit`] or [`status`]. Whatever is refused is refused with one of the codes of
+//! A request goes through `facade` in the order of the contract: request id, sizes, key, rate
+//! limit, then `submit` or `status`. Whatever is refused is refused with one of the codes of
 //! [`ErrorCode`].
 //!
 //! | file | what it knows |

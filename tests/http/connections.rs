@@ -90,7 +90,16 @@ async fn who_shuts_its_side_still_gets_its_answer() {
     let mut raw = Raw::to(&house).await;
     let answer = raw.say(post(&good().to_string(), "")).await.hush().await.rest().await;
     assert_eq!(status(&answer), 202, "{answer}");
-    assert_eq!(house.queue.all().len(), 1);
+
+    // Also when the answer takes its time.
+    let id = house.queue.all()[0].id;
+    let get = format!(
+        "GET /jobs/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ACME}\r\n\
+         prefer: wait=1\r\n\r\n"
+    );
+    let mut raw = Raw::to(&house).await;
+    let answer = raw.say(get).await.hush().await.rest().await;
+    assert_eq!(status(&answer), 200, "{answer}");
 }
 
 #[tokio::test]
