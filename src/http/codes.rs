@@ -5,6 +5,8 @@ use hyper::StatusCode;
 /// What callers' programs branch on. A code never changes its meaning or its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
+    /// What was sent is no HTTP/1.1.
+    InvalidRequest,
     /// The body is not JSON, or not JSON that means one thing only.
     InvalidJson,
     /// The body nests deeper than is accepted.
@@ -37,6 +39,8 @@ pub enum ErrorCode {
     IdempotencyKeyReused,
     /// The tenant has sent as many requests as it may.
     RateLimited,
+    /// The path and the headers are larger, or more, than is accepted.
+    HeadersTooLarge,
     /// A mistake of Postrider's own.
     InternalError,
     /// Something that Postrider needs is out of reach, or full.
@@ -45,7 +49,8 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, by status.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
+        Self::InvalidRequest,
         Self::InvalidJson,
         Self::JsonTooDeep,
         Self::InvalidHeader,
@@ -62,6 +67,7 @@ impl ErrorCode {
         Self::ValidationFailed,
         Self::IdempotencyKeyReused,
         Self::RateLimited,
+        Self::HeadersTooLarge,
         Self::InternalError,
         Self::Unavailable,
     ];
@@ -84,6 +90,10 @@ impl ErrorCode {
     const fn facts(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
+            Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "Not a valid request"),
+            Self::HeadersTooLarge => {
+                ("headers_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers are too large")
+            }
             Self::InvalidJson => ("invalid_json", S::BAD_REQUEST, "Body is not valid JSON"),
             Self::JsonTooDeep => ("json_too_deep", S::BAD_REQUEST, "Body nests too deep"),
             Self::InvalidHeader => ("invalid_header", S::BAD_REQUEST, "Invalid header"),

@@ -16,7 +16,8 @@
 //! | `wait` | callers that wait for a job |
 //! | `view` | what a caller may see of a job |
 //! | `codes`, `error` | every way to be refused, and how it is said |
-//! | `serve` | listening, connections, stopping |
+//! | `exchange` | what every answer carries, the log line, the count |
+//! | `serve`, `linger` | listening, connections, stopping |
 //! | `admin` | health, readiness, metrics |
 
 pub mod admin;
@@ -25,6 +26,7 @@ mod body;
 mod codes;
 mod config;
 mod error;
+mod exchange;
 mod facade;
 mod form;
 mod idempotency;

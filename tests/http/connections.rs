@@ -154,7 +154,12 @@ async fn heads_that_are_too_large_or_wrong_are_refused() {
     ] {
         let answer = exchange(&house, &head).await;
         let start = head.get(..60).unwrap_or(&head);
-        assert!([expected, 414].contains(&status(&answer)), "{start}: {answer}");
+        assert_eq!(status(&answer), expected, "{start}: {answer}");
+        assert!(answer.contains("\r\nx-request-id: req_"), "{start}: {answer}");
+        assert!(answer.contains("\r\ncontent-type: application/problem+json"), "{answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let problem: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], expected);
     }
     house.submitted().await;
 }
