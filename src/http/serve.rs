@@ -148,16 +148,7 @@ async fn connection<A, F>(
         let answer = answer(request);
         async { Ok::<_, Infallible>(answer.await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_header_size(LARGEST_HEAD)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(READ_AHEAD)
-        // A caller that has said all it has to say may shut its side and still wants the answer: a
-        // submission must not be taken in and its receipt dropped.
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = protocol(header_timeout).serve_connection(TokioIo::new(stream), service);
     let cut = grace_over.cancelled();
     let whole = async {
         let mut connection = connection;
@@ -178,4 +169,18 @@ async fn connection<A, F>(
         () = whole => {}
         () = cut => {}
     }
+}
+
+fn protocol(header_timeout: Duration) -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_header_size(LARGEST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(READ_AHEAD)
+        // A caller that has said all it has to say may shut its side and still wants the answer: a
+        // submission must not be taken in and its receipt dropped.
+        .half_close(true);
+    protocol
 }
