@@ -28,6 +28,7 @@ const MANNERS: Manners = Manners {
     header_timeout: Duration::from_secs(10),
     grace: Duration::from_secs(2),
     connections: 64,
+    refuse: None,
 };
 const ALLOWED: &str = "GET, HEAD";
 

@@ -10,7 +10,7 @@ use hyper::{
 };
 use tokio::time::Instant;
 
-use super::error::{ApiError, ErrorCode};
+use super::{codes::ErrorCode, error::ApiError};
 
 /// The largest body of one job, in bytes.
 pub(super) const SINGLE: usize = 256 * 1_024;

@@ -1,15 +1,14 @@
 //! The way of a request through the façade.
 
-use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{io, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, HeaderName, HeaderValue},
+    header::{ALLOW, CONNECTION, HeaderValue},
     http::request::Parts,
 };
-use jobs::contract::TenantId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -19,14 +18,13 @@ use super::{
     auth::{self, CachedKeys, Caller, Keys},
     body,
     error::ApiError,
-    limits::{Allowance, Budget},
-    request_id::RequestId,
+    exchange::{Exchange, known, refuse},
+    limits::Allowance,
     router::Route,
     serve::{self, Manners},
-    status::Held,
     wait::Hub,
 };
-use crate::{intake::Intake, queue::Queue, telemetry::metrics};
+use crate::{intake::Intake, queue::Queue};
 
 /// What the façade works with.
 pub struct FacadeDeps {
@@ -69,6 +67,7 @@ impl Facade {
             header_timeout: engine.config.header_timeout,
             grace: engine.config.grace,
             connections: engine.config.connections,
+            refuse: Some(refuse),
         };
         let served = serve::run(listener, &manners, stop, move |request| {
             let engine = Arc::clone(&engine);
@@ -107,17 +106,25 @@ impl Engine {
 
     /// Answers a request, whatever happens.
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let mut exchange = Exchange::begin(request.method());
+        let mut exchange = Exchange::begin(known(request.method()));
         let span = tracing::info_span!("request", request.id = %exchange.id);
         async {
             let work = AssertUnwindSafe(self.carry_out(&mut exchange, request)).catch_unwind();
             let response = match work.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => error.into_response(&exchange.id),
-                // The panic hook has told of it. The caller learns that it was not the caller.
-                Err(_) => ApiError::internal().into_response(&exchange.id),
+                Err(_) => {
+                    // The words of a panic may hold anything: they are the panic hook's business.
+                    tracing::error!("a request failed: its handler panicked");
+                    ApiError::internal().into_response(&exchange.id)
+                }
             };
-            exchange.end(response)
+            let mut response = exchange.end(response);
+            if self.stop.is_cancelled() {
+                // A caller must not send its next request into a connection that is about to close.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
         .instrument(span)
         .await
@@ -167,65 +174,4 @@ fn options(allow: &'static str) -> Response<Body> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
-}
-
-/// One request and what is known of it so far.
-struct Exchange {
-    id: RequestId,
-    began: Instant,
-    method: &'static str,
-    route: &'static str,
-    tenant: Option<TenantId>,
-    budget: Option<Budget>,
-}
-
-impl Exchange {
-    fn begin(method: &Method) -> Self {
-        Self {
-            id: RequestId::generate(),
-            began: Instant::now(),
-            method: known(method),
-            route: "none",
-            tenant: None,
-            budget: None,
-        }
-    }
-
-    /// What every answer carries, and the one line that the log gets of it.
-    fn end(&self, mut response: Response<Body>) -> Response<Body> {
-        let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::try_from(self.id.as_str()) {
-            headers.insert(HeaderName::from_static("x-request-id"), id);
-        }
-        if let Some(budget) = &self.budget {
-            budget.tell(headers);
-        }
-        let status = response.status().as_u16();
-        let took = self.began.elapsed();
-        let held = response.extensions().get::<Held>().is_some();
-        metrics::answered(self.method, self.route, status, took, held);
-        tracing::info!(
-            http.method = self.method,
-            http.route = self.route,
-            http.status = status,
-            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            tenant = self.tenant.as_ref().map(TenantId::as_str),
-            "a request was answered"
-        );
-        response
-    }
-}
-
-/// The methods that logs and metrics know: a caller can invent others without end.
-fn known(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::OPTIONS => "OPTIONS",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        _ => "other",
-    }
 }

@@ -4,7 +4,7 @@ use hyper::header::HeaderMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::error::{ApiError, ErrorCode};
+use super::{codes::ErrorCode, error::ApiError};
 
 const HEADER: &str = "idempotency-key";
 const LONGEST: usize = 255;

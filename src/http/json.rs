@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-use super::error::{ApiError, ErrorCode};
+use super::{codes::ErrorCode, error::ApiError};
 
 /// How deep objects and arrays may lie in each other.
 const DEEPEST: usize = 32;
@@ -147,7 +147,7 @@ mod tests {
             (b"{}\n x", "trailing characters at line 2 column 2"),
             (b"{\"a\":1,\"b\":{\"c\":1,\"c\":2}}", "the name \\\"c\\\" occurs twice at line 1"),
             (b"\"\xff\"", "byte 2 does not belong there"),
-            (b"\"\\ud800\"", "lone leading surrogate"),
+            (b"\"\\ud800\"", "unexpected end of hex escape"),
             (b"1e999", "number out of range"),
             (b"NaN", "expected value"),
             (b"\xef\xbb\xbf{}", "expected value at line 1 column 1"),

@@ -3,7 +3,7 @@
 use hyper::header::{HeaderMap, HeaderValue};
 use jobs::contract::{Moment, TenantId};
 
-use super::error::{ApiError, ErrorCode};
+use super::{codes::ErrorCode, error::ApiError};
 use crate::{
     config::Rate,
     limits::window,

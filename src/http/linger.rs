@@ -1,4 +1,9 @@
-//! A connection that is closed so that the other side gets the last answer.
+//! A connection on which every answer is ours, and which is closed so that the other side gets the
+//! last one.
+//!
+//! What is no HTTP at all never becomes a request: hyper refuses it by itself, with a bare status.
+//! The contract wants a request id and a problem document with every refusal, so that the bare one is
+//! replaced where it leaves.
 //!
 //! An answer such as 413 is given while the caller still sends. Closing the socket then makes the
 //! host answer the rest with a reset, and a reset makes the caller's host throw the unread answer
@@ -12,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -19,15 +25,20 @@ use tokio::{
 };
 
 /// How long what still arrives is thrown away.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of it, in bytes.
 const MOST: usize = 16 * 1_024 * 1_024;
 /// How much of it between two turns of other connections, in bytes.
 const SIP: usize = 8 * 1_024;
 
+/// What is answered in place of a bare refusal with this status.
+pub(super) type Refuse = fn(u16) -> Bytes;
+
 /// A TCP stream that lingers when it is shut down.
 pub(super) struct Lingering {
     stream: TcpStream,
+    refuse: Option<Refuse>,
+    instead: Option<Bytes>,
     end: End,
 }
 
@@ -39,9 +50,20 @@ enum End {
 
 impl Lingering {
     /// A stream that is open.
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, end: End::Open }
+    pub(super) fn new(stream: TcpStream, refuse: Option<Refuse>) -> Self {
+        Self { stream, refuse, instead: None, end: End::Open }
     }
+}
+
+/// The status of an answer that hyper made by itself: a head for nothing, without a request id. Each
+/// of ours has one.
+fn bare_refusal(answer: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(answer).ok()?;
+    let status = text.strip_prefix("HTTP/1.1 4")?.get(..2)?.parse::<u16>().ok()? + 400;
+    let bare = text.ends_with("\r\n\r\n")
+        && text.contains("\r\ncontent-length: 0\r\n")
+        && !text.contains("\r\nx-request-id: ");
+    bare.then_some(status)
 }
 
 impl AsyncRead for Lingering {
@@ -56,27 +78,33 @@ impl AsyncRead for Lingering {
 
 impl AsyncWrite for Lingering {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, from)
+        let this = self.get_mut();
+        if this.instead.is_none()
+            && let Some(refuse) = this.refuse
+            && let Some(status) = bare_refusal(from)
+        {
+            this.instead = Some(refuse(status));
+        }
+        let Some(instead) = &mut this.instead else {
+            return Pin::new(&mut this.stream).poll_write(cx, from);
+        };
+        while !instead.is_empty() {
+            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            instead.advance(written);
+        }
+        this.instead = None;
+        Poll::Ready(Ok(from.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, from)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -105,6 +133,26 @@ impl AsyncWrite for Lingering {
                 }
                 End::Closed => return Poll::Ready(Ok(())),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare_refusal;
+
+    #[test]
+    fn only_hypers_own_refusals_are_replaced() {
+        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(bare_refusal(bare.as_bytes()), Some(431));
+        for ours in [
+            "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 404 Not Found\r\nx-request-id: req_1\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}",
+            "HTTP/1.1 4",
+            "",
+        ] {
+            assert_eq!(bare_refusal(ours.as_bytes()), None, "{ours}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The façade: `POST /jobs` and `GET /jobs/<id>`, and nothing else for callers; and, on a listener of
 //! its own, what operators' tools ask.
 //!
-//! A request goes through [`facade`] in the order of the contract: request id, sizes, key, rate
-//! limit, then [`submit`] or [`status`]. Whatever is refused is refused with one of the codes of
+//! A request goes through `facade` in the order of the contract: request id, sizes, key, rate
+//! limit, then `submit` or `status`. Whatever is refused is refused with one of the codes of
 //! [`ErrorCode`].
 //!
 //! | file | what it knows |
@@ -15,15 +15,18 @@
 //! | `idempotency` | keys and fingerprints of submissions |
 //! | `wait` | callers that wait for a job |
 //! | `view` | what a caller may see of a job |
-//! | `error` | every way to be refused |
-//! | `serve` | listening, connections, stopping |
+//! | `codes`, `error` | every way to be refused, and how it is said |
+//! | `exchange` | what every answer carries, the log line, the count |
+//! | `serve`, `linger` | listening, connections, stopping |
 //! | `admin` | health, readiness, metrics |
 
 pub mod admin;
 pub mod auth;
 mod body;
+mod codes;
 mod config;
 mod error;
+mod exchange;
 mod facade;
 mod form;
 mod idempotency;
@@ -40,8 +43,8 @@ mod view;
 mod wait;
 
 pub use self::{
+    codes::ErrorCode,
     config::HttpConfig,
-    error::ErrorCode,
     facade::{Facade, FacadeDeps},
     serve::{ListenError, listen},
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 
-use super::error::{ApiError, ErrorCode};
+use super::{codes::ErrorCode, error::ApiError};
 
 const JSON: &str = "application/json";
 const PREFER: &str = "prefer";

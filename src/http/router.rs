@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::error::{ApiError, ErrorCode};
+use super::{codes::ErrorCode, error::ApiError};
 
 const ON_JOBS: &str = "POST, OPTIONS";
 const ON_A_JOB: &str = "GET, HEAD, POST, OPTIONS";

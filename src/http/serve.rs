@@ -1,16 +1,20 @@
 //! Listening, connections and stopping, for the façade and the admin listener.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin, sync::Arc, time::Duration};
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Body, linger::Lingering};
+use super::{
+    Body,
+    linger::{Lingering, Refuse},
+};
 
 /// The largest head of a request, and the most headers in it.
 const LARGEST_HEAD: usize = 16 * 1_024;
@@ -60,6 +64,8 @@ pub(super) struct Manners {
     pub(super) grace: Duration,
     /// Open connections.
     pub(super) connections: usize,
+    /// What is answered to what is no HTTP; a bare status, when there is nothing.
+    pub(super) refuse: Option<Refuse>,
 }
 
 /// Answers requests until `stop`, and then until those that run are answered, or have had their
@@ -82,7 +88,7 @@ where
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let stream = accept(&listener).await;
             let connection = connection(
-                stream,
+                Lingering::new(stream, manners.refuse),
                 manners.header_timeout,
                 stop.clone(),
                 grace_over.clone(),
@@ -109,7 +115,11 @@ where
 async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, _)) => {
+                // Answers are small and written whole: waiting for more would only delay them.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(error = %error, "no connection can be accepted; trying on");
@@ -125,7 +135,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection<A, F>(
-    stream: TcpStream,
+    stream: Lingering,
     header_timeout: Duration,
     stop: CancellationToken,
     grace_over: CancellationToken,
@@ -134,13 +144,36 @@ async fn connection<A, F>(
     A: Fn(Request<Incoming>) -> F + Send + Sync,
     F: Future<Output = Response<Body>> + Send,
 {
-    // Answers are small and written whole: waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let answer = answer(request);
         async { Ok::<_, Infallible>(answer.await) }
     });
-    let connection = http1::Builder::new()
+    let connection = protocol(header_timeout).serve_connection(TokioIo::new(stream), service);
+    let cut = grace_over.cancelled();
+    let whole = async {
+        let mut connection = connection;
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = stop.cancelled() => {
+                pin::Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = %error, "a connection ended early");
+        }
+        // After an error the stream was not shut, and the caller may not have read why.
+        let _ = connection.into_parts().io.into_inner().shutdown().await;
+    };
+    tokio::select! {
+        () = whole => {}
+        () = cut => {}
+    }
+}
+
+fn protocol(header_timeout: Duration) -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_header_size(LARGEST_HEAD)
@@ -148,20 +181,6 @@ async fn connection<A, F>(
         .max_buf_size(READ_AHEAD)
         // A caller that has said all it has to say may shut its side and still wants the answer: a
         // submission must not be taken in and its receipt dropped.
-        .half_close(true)
-        .serve_connection(TokioIo::new(Lingering::new(stream)), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = grace_over.cancelled() => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = %error, "a connection ended early");
-    }
+        .half_close(true);
+    protocol
 }

@@ -15,7 +15,8 @@ use super::{
     Body,
     auth::Caller,
     body,
-    error::{ApiError, ErrorCode},
+    codes::ErrorCode,
+    error::ApiError,
     facade::Engine,
     form::Form,
     idempotency, json, negotiate,
@@ -43,6 +44,13 @@ enum Data<'a> {
     Many(Vec<Receipt<'a>>),
 }
 
+/// A submission that could be read, before anything in it is looked at.
+struct Asked {
+    key: Option<String>,
+    form: Form,
+    body: Value,
+}
+
 impl Engine {
     /// Takes jobs in, all of the request or nothing. `kind` is given by the short form.
     pub(super) async fn submit(
@@ -53,19 +61,9 @@ impl Engine {
         head: &Parts,
         incoming: Incoming,
     ) -> Result<Response<Body>, ApiError> {
-        negotiate::accepts_json(&head.headers)?;
-        negotiate::content_type(&head.headers)?;
-        let key = idempotency::key(&head.headers)?;
-        let most = if kind.is_some() { body::SINGLE } else { body::BATCH };
-        let bytes = body::read(incoming, most, self.config.body_timeout).await?;
-        let value = json::parse(&bytes)?;
-        let form = Form::of(kind, &value);
-        if !form.is_batch() && bytes.len() > body::SINGLE {
-            return Err(body::too_large(body::SINGLE));
-        }
-        drop(bytes);
-        let fingerprint = idempotency::fingerprint(&form.name(), &value);
-        let jobs = self.checked(caller, request_id, &form, value).await?;
+        let Asked { key, form, body } = self.asked(kind, head, incoming).await?;
+        let fingerprint = idempotency::fingerprint(&form.name(), &body);
+        let jobs = self.checked(caller, request_id, &form, body).await?;
         let meta = Meta { request_id: request_id.as_str(), idempotency_key: key.as_deref() };
         let answer = fresh(&form, &jobs, self.queue.now(), &meta)?;
         let idempotency = key.as_ref().map(|key| Idempotency {
@@ -88,6 +86,27 @@ impl Engine {
                 "This idempotency key was used for another request; use a new key for each.",
             )),
         }
+    }
+
+    /// Reads a submission: media types, headers, bytes, JSON.
+    async fn asked(
+        &self,
+        kind: Option<String>,
+        head: &Parts,
+        incoming: Incoming,
+    ) -> Result<Asked, ApiError> {
+        negotiate::accepts_json(&head.headers)?;
+        negotiate::content_type(&head.headers)?;
+        let key = idempotency::key(&head.headers)?;
+        let most = if kind.is_some() { body::SINGLE } else { body::BATCH };
+        let bytes = body::read(incoming, most, self.config.body_timeout).await?;
+        let body = json::parse(&bytes)?;
+        let form = Form::of(kind, &body);
+        // Whether a body is about one job or many shows only now.
+        if !form.is_batch() && bytes.len() > body::SINGLE {
+            return Err(body::too_large(body::SINGLE));
+        }
+        Ok(Asked { key, form, body })
     }
 
     /// Everything that is checked about the jobs themselves: scopes, then the schema.
@@ -131,19 +150,21 @@ impl Engine {
         }
         let mut known: Vec<Option<JobRecord>> = Vec::with_capacity(ids.len());
         for (job, id) in jobs.iter().zip(ids) {
-            known.push(if job.id == *id { None } else { self.queue.job(tenant, *id).await? });
+            // The jobs are taken in: that one cannot be read now must not sound like a refusal.
+            let read = if job.id == *id { None } else { self.queue.job(tenant, *id).await.ok() };
+            known.push(read.flatten());
         }
         let now = self.queue.now();
-        let receipts = jobs.iter().zip(&known).map(|(job, known)| match known {
+        let receipts = jobs.iter().zip(ids).zip(&known).map(|((job, id), known)| match known {
             Some(known) => Receipt::of_known(known),
-            None => Receipt::of(job, now),
+            None => Receipt::of(job, *id, now),
         });
         render(form, receipts.collect(), meta)
     }
 }
 
 fn fresh(form: &Form, jobs: &[NewJob], now: Moment, meta: &Meta<'_>) -> Result<Bytes, ApiError> {
-    render(form, jobs.iter().map(|job| Receipt::of(job, now)).collect(), meta)
+    render(form, jobs.iter().map(|job| Receipt::of(job, job.id, now)).collect(), meta)
 }
 
 fn render(form: &Form, mut receipts: Vec<Receipt<'_>>, meta: &Meta<'_>) -> Result<Bytes, ApiError> {

@@ -28,11 +28,11 @@ pub(super) struct Receipt<'a> {
 }
 
 impl<'a> Receipt<'a> {
-    /// The receipt for a job that is taken in now.
-    pub(super) fn of(job: &'a NewJob, now: Moment) -> Self {
+    /// The receipt for a job that is taken in now, under this id.
+    pub(super) fn of(job: &'a NewJob, id: JobId, now: Moment) -> Self {
         let later = job.run_at.is_some_and(|at| at > now);
         Self {
-            id: job.id,
+            id,
             r#type: &job.kind,
             status: if later { Status::Scheduled } else { Status::Queued },
             total_items: job.total_items,

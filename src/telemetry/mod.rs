@@ -78,13 +78,15 @@ where
 
 /// A filter without surprises: by itself, the parser takes a misspelt level for the name of a target.
 fn filter(text: &str) -> Result<EnvFilter, LogError> {
-    let is_level = |text: &str| text.trim().parse::<LevelFilter>().is_ok();
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
     let makes_sense = |part: &str| match part.split_once('=') {
-        Some((target, level)) => !target.trim().is_empty() && is_level(level),
+        Some((target, level)) => !target.is_empty() && is_level(level),
         None => is_level(part),
     };
-    let filter = text.split(',').all(makes_sense).then(|| EnvFilter::try_new(text));
-    filter.and_then(Result::ok).ok_or_else(|| LogError::Filter(text.to_owned()))
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let sensible = parts.iter().all(|part| makes_sense(part));
+    let filter = sensible.then(|| EnvFilter::try_new(parts.join(",")).ok()).flatten();
+    filter.ok_or_else(|| LogError::Filter(text.to_owned()))
 }
 
 #[cfg(test)]

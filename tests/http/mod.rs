@@ -1,1 +1,19 @@
-//! Tests: http.
+//! The façade and the admin listener, over real HTTP on loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod admin;
+mod connections;
+mod errors;
+mod house;
+mod idempotency;
+mod keys;
+mod kinds;
+mod limits;
+mod logs;
+mod memory;
+mod property;
+mod raw;
+mod status;
+mod submit;
+mod waiting;

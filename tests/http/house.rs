@@ -1,0 +1,180 @@
+//! A façade that serves on loopback, with keys and a queue of its own.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jobs::contract::{Fault, TenantId};
+use postrider::{
+    config::{Config, Rate},
+    http::{
+        Facade, FacadeDeps, HttpConfig,
+        auth::{Caller, Keys},
+        listen,
+    },
+    intake::Intake,
+    limits::{Limits, MailboxRates},
+};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{kinds, memory::Memory};
+
+/// Longer than anything that is waited for takes, shorter than anybody's patience.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A key of tenant `acme` that allows everything, and one of `globex`.
+pub(super) const ACME: &str = "prk_acme";
+pub(super) const GLOBEX: &str = "prk_globex";
+/// Keys of `acme` that allow one thing.
+pub(super) const READER: &str = "prk_acme_reader";
+pub(super) const SENDER: &str = "prk_acme_sender";
+
+/// The result of a future that must not take long.
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("it takes far too long")
+}
+
+/// The keys that the house knows.
+#[derive(Default)]
+pub(super) struct Ring {
+    down: AtomicBool,
+}
+
+impl Ring {
+    /// Puts the store of keys out of reach.
+    pub(super) fn set_down(&self) {
+        self.down.store(true, SeqCst);
+    }
+}
+
+#[async_trait]
+impl Keys for Ring {
+    async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault> {
+        if self.down.load(SeqCst) {
+            return Err(Fault::transient("store_down", "postgres://secret-host refused"));
+        }
+        let (tenant, scopes) = match bearer {
+            ACME => ("acme", &["jobs:read", "send:write", "classify:write"][..]),
+            GLOBEX => ("globex", &["jobs:read", "send:write", "classify:write"][..]),
+            READER => ("acme", &["jobs:read"][..]),
+            SENDER => ("acme", &["send:write"][..]),
+            "prk_panic" => panic!("a mistake, for the test of mistakes"),
+            _ => return Ok(None),
+        };
+        let scopes: BTreeSet<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        let tenant = tenant.parse().unwrap();
+        Ok(Some(Caller { tenant, key_id: "test".into(), scopes }))
+    }
+}
+
+struct NoMailboxes;
+
+#[async_trait]
+impl MailboxRates for NoMailboxes {
+    async fn rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
+        Ok(None)
+    }
+}
+
+/// A façade at work.
+pub(super) struct House {
+    pub(super) address: SocketAddr,
+    pub(super) queue: Arc<Memory>,
+    pub(super) keys: Arc<Ring>,
+    pub(super) stop: CancellationToken,
+    served: JoinHandle<io::Result<()>>,
+    client: reqwest::Client,
+}
+
+impl House {
+    /// A façade by the defaults, but for a rate limit that no test meets by accident.
+    pub(super) async fn open() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A façade by a changed configuration.
+    pub(super) async fn with(change: impl FnOnce(&mut HttpConfig)) -> Self {
+        let config = Config::load(None, []).unwrap();
+        let mut http = config.http;
+        http.rate_limit = "100000/min".parse().unwrap();
+        change(&mut http);
+        let queue = Arc::new(Memory::new());
+        let keys = Arc::new(Ring::default());
+        let facade = Facade::new(FacadeDeps {
+            config: http,
+            queue: Arc::<Memory>::clone(&queue),
+            intake: Intake::new(
+                kinds::catalogue(),
+                Limits::new(config.limits, Arc::new(NoMailboxes)),
+            ),
+            keys: Arc::<Ring>::clone(&keys),
+        });
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(facade.serve(listener, stop.clone()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, queue, keys, stop, served, client }
+    }
+
+    /// A request without a key.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// `POST` with the key of `acme` that allows everything.
+    pub(super) fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.request(Method::POST, path).bearer_auth(ACME).json(body)
+    }
+
+    /// `GET` with the key of `acme` that allows everything.
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path).bearer_auth(ACME)
+    }
+
+    /// Submits a good job and answers with its id.
+    pub(super) async fn submitted(&self) -> String {
+        let answer = answer(self.post("/jobs", &good()), 202).await;
+        answer["data"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for the façade to end after its stop.
+    pub(super) async fn ended(self) {
+        soon(self.served).await.unwrap().unwrap();
+    }
+}
+
+/// A submission in which nothing is wrong.
+pub(super) fn good() -> Value {
+    json!({"type": "send", "payload": {"to": {"email": "ada@example.org"}, "text": "hello"}})
+}
+
+/// The answer to a request.
+pub(super) async fn sent(request: RequestBuilder) -> Response {
+    soon(request.send()).await.unwrap()
+}
+
+/// The body of the answer to a request that must have this status.
+pub(super) async fn answer(request: RequestBuilder, status: u16) -> Value {
+    let response = sent(request).await;
+    let got = response.status().as_u16();
+    let text = soon(response.text()).await.unwrap();
+    assert_eq!(got, status, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text:?}"))
+}
+
+/// A header of an answer, as text.
+pub(super) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers().get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
+}
