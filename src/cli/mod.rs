@@ -179,7 +179,15 @@ impl Globals {
 
     /// Opens the queue and the store for a command that works beside running processes.
     async fn open(&self) -> Result<App, Failure> {
-        App::open(self.read(&[])?, Embedded::No).await
+        let config = self.read(&[])?;
+        // A mistyped directory must not become an empty queue.
+        if config.redis.url.is_empty() && !config.data_dir.is_dir() {
+            let dir = config.data_dir.display();
+            return Err(Failure::config(format!(
+                "there is no data directory {dir}; `postrider up --data {dir}` makes one"
+            )));
+        }
+        App::open(config, Embedded::No).await
     }
 
     /// Runs roles until a signal.

@@ -191,30 +191,6 @@ async fn queues_and_lanes_are_listed() {
     }
 }
 
-#[tokio::test]
-async fn the_crontab_in_the_data_directory_fires() {
-    // Given a directory with a crontab whose entry has been due for a while
-    let dir = tempfile::TempDir::new().unwrap();
-    let data = dir.path().join("data");
-    std::fs::create_dir_all(&data).unwrap();
-    let entry = format!(
-        "[[entries]]\nname = 'often'\ncron = '* * * * *'\ntenant = 'dev'\ntype = 'send'\npayload = {}\n",
-        "{ channel = 'email', account = 'dev@example.com', to = { email = 'a@example.org' }, content = { subject = 's', text = 't' } }"
-    );
-    std::fs::write(data.join("crontab.toml"), entry).unwrap();
-    let up = Up::over(dir).await;
-    // When the next minute comes
-    let fired = loop {
-        let list = up.json(&["jobs", "list"]).await;
-        if let Some(job) = list.as_array().and_then(|jobs| jobs.first()) {
-            break job.clone();
-        }
-    };
-    // Then its job is there, once.
-    assert_eq!(fired["request_id"], "cron:often");
-    wait_for(&up, fired["id"].as_str().unwrap(), "completed").await;
-}
-
 /// Asks until a job has a status; each question is a process of its own, which is pause enough.
 async fn wait_for(up: &Up, id: &str, status: &str) -> Value {
     for _ in 0..500 {

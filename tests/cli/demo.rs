@@ -59,11 +59,25 @@ async fn it_tells_people_in_plain_words_without_colours_where_nobody_sees_them()
 
 #[tokio::test]
 async fn kept_it_goes_on_serving_until_a_signal() {
+    // Given a demo that is to be kept
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("demo");
-    let demo = Up::start(&["demo", "--keep", "--data", path(&data)], dir).await;
+    let mut demo = Up::start(&["demo", "--keep", "--data", path(&data)], dir).await;
+    // When its campaign is over, then it serves on,
+    let line = demo.said("ready url=").await;
+    let url = line.split(' ').find_map(|word| word.strip_prefix("url=")).unwrap().to_owned();
+    assert_eq!(reqwest::get(format!("{url}/jobs/none")).await.unwrap().status(), 401);
+    // until it is told to stop.
     demo.signal("TERM").await;
-    // Stopped in the middle of the campaign or after it, it ends at once and says so.
-    let (code, _, _) = demo.end().await;
-    assert!(code.is_some_and(|code| code <= 1), "{code:?}");
+    assert_eq!(demo.end().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn stopped_in_the_middle_it_says_so() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("demo");
+    let mut demo = Up::start(&["demo", "--data", path(&data)], dir).await;
+    demo.said("parked").await;
+    demo.signal("INT").await;
+    assert_eq!(demo.end().await.0, Some(1));
 }

@@ -122,6 +122,17 @@ impl Up {
         assert!(sent.success());
     }
 
+    /// Reads on until it says a line with these words.
+    pub(crate) async fn said(&mut self, words: &str) -> String {
+        loop {
+            let line = timeout(DEADLINE, self.out.next_line()).await.expect("it fell silent");
+            let line = line.unwrap().unwrap_or_else(|| panic!("it ended without saying {words:?}"));
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
     /// Waits for its end: the exit code, and what it said after the ready line.
     pub(crate) async fn end(mut self) -> (Option<i32>, Vec<String>, TempDir) {
         let mut lines = Vec::new();

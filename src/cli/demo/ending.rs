@@ -21,6 +21,11 @@ pub(super) struct Ending {
     pub(super) over_smtp: usize,
 }
 
+/// How many mails lie in a directory.
+fn files(dir: &Path) -> usize {
+    std::fs::read_dir(dir).map_or(0, |entries| entries.filter_map(Result::ok).count())
+}
+
 /// What one mailbox did.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Mailbox {
@@ -47,11 +52,17 @@ impl Ending {
             return self.write(teller, dir);
         }
         let paint = teller.paint;
+        let (mail, rehearsal) = (dir.join("mail"), dir.join("rehearsal"));
         let sent = self.jobs.iter().filter(|job| job.status == Status::Completed).count();
+        let there = files(&mail) + self.over_smtp;
+        let once = match there == sent {
+            true => "each of them once".to_owned(),
+            false => format!("and {there} arrived"),
+        };
         let (count, took) = (self.jobs.len(), self.took.as_secs_f64());
         teller.say("")?;
         teller.say(paint.bold(&format!(
-            "What happened: {sent} of {count} mails were sent, each of them once, in {took:.1} s."
+            "What happened: {sent} of {count} mails were sent, {once}, in {took:.1} s."
         )))?;
         for (address, mailbox) in self.mailboxes() {
             teller.say(format!("  {address}: {}", self.words(&address, &mailbox)))?;
@@ -61,7 +72,6 @@ impl Ending {
         }
         teller.say("")?;
         teller.say(paint.bold("Where the mails lie:"))?;
-        let (mail, rehearsal) = (dir.join("mail"), dir.join("rehearsal"));
         teller.say(format!("  {}  (written as files)", mail.display()))?;
         let over_smtp = self.over_smtp;
         teller.say(format!(
