@@ -1,5 +1,6 @@
 //! How Postrider gets jobs done: the engine around the kinds of `jobs`.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

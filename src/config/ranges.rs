@@ -10,7 +10,7 @@ pub struct Ranges {
 
 impl Ranges {
     /// A number must lie in `range`.
-    pub fn number<N: PartialOrd + Display>(
+    pub fn number<N: PartialOrd + Display + Copy>(
         &mut self,
         option: &str,
         value: N,

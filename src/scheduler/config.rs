@@ -18,8 +18,6 @@ pub struct SchedulerConfig {
     pub tick: Duration,
     /// How many jobs one step moves, rescues or removes at most.
     pub batch: u32,
-    /// Vanished workers after which a job is quarantined.
-    pub max_crashes: u32,
     /// How often what is past its time is removed.
     #[serde(deserialize_with = "crate::config::duration")]
     pub prune_every: Duration,
@@ -69,7 +67,6 @@ impl SchedulerConfig {
     pub fn ranges(&self, ranges: &mut Ranges) {
         ranges.duration("scheduler.tick", self.tick, SECOND / 10..=SECOND * 60);
         ranges.number("scheduler.batch", self.batch, 1..=10_000);
-        ranges.number("scheduler.max_crashes", self.max_crashes, 1..=100);
         ranges.duration("scheduler.prune_every", self.prune_every, SECOND..=DAY);
         ranges.duration("scheduler.grace", self.grace, SECOND..=DAY);
         // The keys under which ticks are submitted are remembered for eight days.

@@ -50,7 +50,7 @@ struct Rest {
 impl Cron {
     pub(super) fn new(config: &SchedulerConfig, crontab: Crontab, deps: SchedulerDeps) -> Self {
         let entries = crontab.into_entries().into_iter().map(|e| (e, Mutex::new(None))).collect();
-        let SchedulerDeps { queue, intake, ticks, clock } = deps;
+        let SchedulerDeps { queue, intake, ticks, clock, .. } = deps;
         let (grace, catch_up) = (config.grace, config.catch_up);
         Self { entries, grace, catch_up, queue, intake, ticks, clock }
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Expression, Timetable};
+use crate::config::Config;
 
 /// What becomes of ticks that nobody fired in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -87,6 +88,20 @@ impl Crontab {
         let text = std::fs::read_to_string(path)
             .map_err(|e| CrontabError(format!("cannot read the crontab {name}: {e}")))?;
         Self::parse(&name, &text, catalogue)
+    }
+
+    /// Reads the crontab that the configuration names, or `crontab.toml` in the data directory if
+    /// there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn configured(config: &Config, catalogue: &Catalogue) -> Result<Self, CrontabError> {
+        if !config.scheduler.crontab.as_os_str().is_empty() {
+            return Self::read(&config.scheduler.crontab, catalogue);
+        }
+        let own = config.data_dir.join("crontab.toml");
+        if own.exists() { Self::read(&own, catalogue) } else { Ok(Self::default()) }
     }
 
     /// Reads a crontab called `name`.

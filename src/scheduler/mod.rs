@@ -40,6 +40,8 @@ pub struct SchedulerDeps {
     pub intake: Intake,
     /// Where it is kept how far each entry has got.
     pub ticks: Arc<dyn Ticks>,
+    /// Vanished workers after which a job is quarantined: `worker.max_crashes`.
+    pub max_crashes: u32,
     /// The time by which the crontab fires.
     pub clock: Arc<dyn Clock>,
 }
@@ -55,7 +57,7 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler of this crontab.
     pub fn new(config: SchedulerConfig, crontab: Crontab, deps: SchedulerDeps) -> Self {
-        let tending = Tending::new(config.clone(), Arc::clone(&deps.queue));
+        let tending = Tending::new(config.clone(), Arc::clone(&deps.queue), deps.max_crashes);
         let cron = Cron::new(&config, crontab, deps);
         Self { config, tending, cron, failing: AtomicBool::new(false) }
     }

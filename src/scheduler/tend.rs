@@ -18,12 +18,13 @@ const ROUNDS: u32 = 20;
 pub(super) struct Tending {
     config: SchedulerConfig,
     queue: Arc<dyn Queue>,
+    max_crashes: u32,
     pruned: Mutex<Option<Instant>>,
 }
 
 impl Tending {
-    pub(super) fn new(config: SchedulerConfig, queue: Arc<dyn Queue>) -> Self {
-        Self { config, queue, pruned: Mutex::new(None) }
+    pub(super) fn new(config: SchedulerConfig, queue: Arc<dyn Queue>, max_crashes: u32) -> Self {
+        Self { config, queue, max_crashes, pruned: Mutex::new(None) }
     }
 
     /// One turn of each step.
@@ -48,7 +49,7 @@ impl Tending {
     async fn rescue(&self) -> Result<(), QueueError> {
         let batch = self.config.batch;
         for _ in 0..ROUNDS {
-            let rescued = self.queue.rescue(batch, self.config.max_crashes).await?;
+            let rescued = self.queue.rescue(batch, self.max_crashes).await?;
             for job in &rescued {
                 let words = match job.status {
                     Status::Failed => "a job was quarantined: its workers keep vanishing",

@@ -1,3 +1,9 @@
-//! Tests of the configuration and of the command line.
+//! Tests of the configuration and of the command line; these run the real program.
 
+mod arguments;
+mod beside;
 mod config;
+mod demo;
+mod failures;
+mod program;
+mod up;

@@ -324,6 +324,7 @@ impl Fleet {
             queue: Arc::clone(&self.queue) as Arc<dyn Queue>,
             intake: intake(),
             ticks: Arc::clone(&self.ticks) as Arc<dyn Ticks>,
+            max_crashes: 3,
             clock: Arc::clone(clock) as Arc<dyn Clock>,
         };
         Scheduler::new(config, crontab, deps)

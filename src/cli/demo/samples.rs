@@ -1,0 +1,123 @@
+//! The sample campaign, which is part of the binary: people, mailboxes, a message.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cli::Failure;
+
+/// What the demo changes of the configuration's defaults.
+pub(super) const CONFIG: &str = include_str!("../../../config/samples/demo.toml");
+pub(super) const PEOPLE: &str = include_str!("../../../config/samples/people.csv");
+pub(super) const MAILBOXES: &str = include_str!("../../../config/samples/mailboxes.toml");
+const CAMPAIGN: &str = include_str!("../../../config/samples/campaign.toml");
+
+/// The tag by which the demo finds its jobs again.
+pub(super) const TAG: &str = "demo";
+/// The person whose mail the rehearsal server greylists once.
+pub(super) const GREYLISTED: &str = "grace@cobol.example";
+/// The person at whose mail the rehearsal server says once that the mailbox is too fast.
+pub(super) const SLOWED: &str = "edsger@shortest.example";
+/// The mailbox that sends through the rehearsal server.
+pub(super) const OVER_SMTP: &str = "sales@postrider.example";
+
+/// Somebody to write to.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Person {
+    pub(super) email: String,
+    pub(super) first_name: String,
+    pub(super) last_name: String,
+    company: String,
+    pub(super) mailbox: String,
+}
+
+impl Person {
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.first_name, self.last_name)
+    }
+}
+
+/// The message.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Campaign {
+    subject: String,
+    text: String,
+    html: String,
+}
+
+pub(super) fn people() -> Result<Vec<Person>, Failure> {
+    let mut reader = csv::Reader::from_reader(PEOPLE.as_bytes());
+    let people: Result<_, _> = reader.deserialize().collect();
+    people.map_err(|e| Failure::data(format!("config/samples/people.csv: {e}")))
+}
+
+pub(super) fn campaign() -> Result<Campaign, Failure> {
+    toml::from_str(CAMPAIGN)
+        .map_err(|e| Failure::data(format!("config/samples/campaign.toml: {}", e.message())))
+}
+
+/// Writes the samples into `dir`, for whoever looks there later, with the rehearsal server's port.
+pub(super) fn write(dir: &Path, server: SocketAddr) -> Result<(), Failure> {
+    let mailboxes = MAILBOXES.replace("port = 2525", &format!("port = {}", server.port()));
+    let files =
+        [("people.csv", PEOPLE), ("campaign.toml", CAMPAIGN), ("mailboxes.toml", &mailboxes)];
+    for (name, text) in files {
+        let file = dir.join(name);
+        fs::write(&file, text)
+            .map_err(|e| Failure::cannot_create(format!("cannot write {}: {e}", file.display())))?;
+    }
+    Ok(())
+}
+
+impl Campaign {
+    /// The job that writes to one person.
+    pub(super) fn job(&self, person: &Person) -> Value {
+        json!({
+            "type": "send",
+            "tags": [TAG],
+            "payload": {
+                "channel": "email",
+                "account": person.mailbox,
+                "to": {"email": person.email, "name": person.name()},
+                "content": {"subject": self.subject, "text": self.text, "html": self.html},
+                "merge": {
+                    "first_name": person.first_name,
+                    "last_name": person.last_name,
+                    "company": person.company,
+                },
+            },
+        })
+    }
+
+    /// A job that must be refused: a display name that would smuggle a header into the mail.
+    pub(super) fn bad_job(&self, person: &Person) -> Value {
+        let mut job = self.job(person);
+        job["payload"]["to"]["name"] = json!("Mallory\r\nBcc: everybody@example.org");
+        job
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_fit_together() {
+        let (people, campaign) = (people().unwrap(), campaign().unwrap());
+        assert!(people.len() >= 12);
+        for person in &people {
+            let address = format!("email_address = \"{}\"", person.mailbox);
+            assert!(MAILBOXES.contains(&address), "{} has no mailbox", person.email);
+        }
+        let mailbox =
+            |email: &str| people.iter().find(|p| p.email == email).unwrap().mailbox.clone();
+        assert_eq!(mailbox(GREYLISTED), OVER_SMTP);
+        assert_eq!(mailbox(SLOWED), OVER_SMTP);
+        // More than five over the mailbox that takes five: its lane must be parked.
+        assert!(people.iter().filter(|p| p.mailbox.starts_with("news@")).count() > 5);
+        assert!(MAILBOXES.contains("port = 2525"));
+        assert_eq!(campaign.job(&people[0])["payload"]["to"]["email"], people[0].email);
+    }
+}
