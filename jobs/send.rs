@@ -209,7 +209,10 @@ impl Send {
             Ok(receipt) => Ok(accepted(ctx, mailbox, mail, key, receipt).await),
             Err(NotSent::Refused(refusal)) => Err(self.refused(ctx, mailbox, key, refusal).await?),
             Err(NotSent::Stopped(fault)) => stopped(ctx, key, gate.held(), fault).await,
-            Err(NotSent::Fault(fault)) => Err(fault.into()),
+            Err(NotSent::Fault(fault)) => {
+                close(ctx, key, EffectState::Refused, None).await?;
+                Err(fault.into())
+            }
         }
     }
 
