@@ -31,7 +31,7 @@ use crate::contract::{
     Cause, Context, Done, Fault, Job, LaneName, Outcome, Problem, Retry, Scope, Stop,
     ports::{
         Composed, EffectState, Letter, Mailbox, MailboxStatus, Meaning, NotSent, Opened, Person,
-        Receipt, Refusal,
+        Phase, Receipt, Refusal,
     },
 };
 
@@ -232,6 +232,9 @@ impl Send {
         let note = json!({ "phase": refusal.phase, "meaning": refusal.meaning,
             "rule": refusal.rule, "smtp": refusal.reply });
         close(ctx, key, state, Some(note)).await?;
+        if refusal.phase <= Phase::Auth {
+            ctx.touched_nothing(); // the server never heard of the mail
+        }
         let attempt = ctx.info().attempt;
         let Consequence { stop, suppress, login_refused } =
             consequence(&refusal, attempt, ctx.now(), ports.mail.pauses());
@@ -314,7 +317,10 @@ async fn stopped(ctx: &Context, key: &str, held: Option<Held>, fault: Option<Fau
     // Even when the ledger did not answer: if it did take the step, it is taken back here.
     close(ctx, key, EffectState::Refused, None).await?;
     match (held, fault) {
-        (Some(Held::Suppressed(why)), _) => Ok(Done::Skipped(why)),
+        (Some(Held::Suppressed(why)), _) => {
+            ctx.touched_nothing();
+            Ok(Done::Skipped(why))
+        }
         (_, Some(fault)) => Err(fault.into()),
         (Some(Held::NotOurs) | None, None) => {
             let until = ctx.now().plus(ctx.ports().mail.pauses().effect_busy);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jobs::contract::{
     Fault, Moment,
     ports::{Composed, Letter, Person},
@@ -33,13 +34,13 @@ pub(super) fn compose(letter: &Letter) -> Result<Composed, Fault> {
     let mut builder = Message::builder()
         .from(from.clone())
         .to(to.clone())
-        .subject(letter.subject.clone())
+        .raw_header(header(HeaderName::new_from_ascii_str("Subject"), &letter.subject))
         .message_id(Some(letter.message_id.clone()))
         .date(date(letter.date));
     for (name, value) in &letter.headers {
         let name = HeaderName::new_from_ascii(name.clone())
             .map_err(|_| unsendable("a header's name has other characters than a name may have"))?;
-        builder = builder.raw_header(HeaderValue::new(name, value.clone()));
+        builder = builder.raw_header(header(name, value));
     }
     let text = letter.text.as_deref().map(crlf);
     let html = letter.html.as_deref().map(crlf);
@@ -70,6 +71,28 @@ fn unsendable(why: &str) -> Fault {
 
 fn has_control(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}')
+}
+
+/// A header whose value reads back as it was given.
+///
+/// lettre encodes only the words that need it, which loses spaces between two of them, and lets
+/// through what only looks encoded (`=?`), so what is not plain is encoded here, whole (RFC 2047).
+fn header(name: HeaderName, value: &str) -> HeaderValue {
+    /// Bytes per encoded word: 75 characters less `=?utf-8?b?` and `?=`, in groups of base64.
+    const WORD: usize = 45;
+    if value.is_ascii() && !value.contains("=?") {
+        return HeaderValue::new(name, value.to_owned());
+    }
+    let mut words = vec![String::new()];
+    for c in value.chars() {
+        if words.last().is_some_and(|word| word.len() + c.len_utf8() > WORD) {
+            words.push(String::new());
+        }
+        words.last_mut().expect("it starts with one and only grows").push(c);
+    }
+    let encode = |word: &String| format!("=?utf-8?b?{}?=", STANDARD.encode(word));
+    let encoded = words.iter().map(encode).collect::<Vec<_>>().join("\r\n ");
+    HeaderValue::dangerous_new_pre_encoded(name, value.to_owned(), encoded)
 }
 
 fn mailbox(person: &Person) -> Result<Mailbox, Fault> {

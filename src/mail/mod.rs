@@ -24,7 +24,7 @@ use jobs::contract::{
 pub use self::{
     account::{Account, Accounts, Security, SmtpAccount, Transport},
     config::{Deadlines, KeepConfig, MailConfig},
-    rehearsal::{Act, Delivered, Rehearsal, Script},
+    rehearsal::{Act, Delivered, Rehearsal, Script, Seen},
     replies::classify,
 };
 use self::{file::Files, smtp::Smtp};

@@ -57,6 +57,7 @@ pub struct Script {
     connections: VecDeque<Act>,
     recipients: HashMap<String, VecDeque<Act>>,
     login: Option<(String, String)>,
+    mechanisms: Option<String>,
 }
 
 impl Script {
@@ -85,6 +86,13 @@ impl Script {
         self.login = Some((username.to_owned(), password.to_owned()));
         self
     }
+
+    /// It offers these ways to log in instead of `PLAIN LOGIN`.
+    #[must_use]
+    pub fn mechanisms(mut self, mechanisms: &str) -> Self {
+        self.mechanisms = Some(mechanisms.to_owned());
+        self
+    }
 }
 
 /// A mail that the server took.
@@ -100,6 +108,17 @@ pub struct Delivered {
     pub connection: usize,
 }
 
+/// What the server has seen so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Connections that it was asked for.
+    pub connections: usize,
+    /// Mails that it took.
+    pub mails: usize,
+    /// Things that it did by its script.
+    pub acts: usize,
+}
+
 /// The running server; it stops when this is dropped.
 pub struct Rehearsal {
     addr: SocketAddr,
@@ -111,7 +130,9 @@ struct Stage {
     script: Mutex<Script>,
     delivered: Mutex<Vec<Delivered>>,
     connections: AtomicUsize,
+    acts: AtomicUsize,
     changed: Notify,
+    hang_up: Notify,
 }
 
 impl Stage {
@@ -133,7 +154,9 @@ impl Rehearsal {
             script: Mutex::new(script),
             delivered: Mutex::default(),
             connections: AtomicUsize::new(0),
+            acts: AtomicUsize::new(0),
             changed: Notify::new(),
+            hang_up: Notify::new(),
         });
         let mut running = JoinSet::new();
         running.spawn(serve(listener, Arc::clone(&stage)));
@@ -150,20 +173,31 @@ impl Rehearsal {
         lock(&self.stage.delivered).clone()
     }
 
-    /// How many connections it was asked for.
-    pub fn connections(&self) -> usize {
-        self.stage.connections.load(Ordering::SeqCst)
+    /// What it has seen so far.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            connections: self.stage.connections.load(Ordering::SeqCst),
+            mails: lock(&self.stage.delivered).len(),
+            acts: self.stage.acts.load(Ordering::SeqCst),
+        }
     }
 
-    /// Waits until it has been asked for `count` connections and has taken `mails` mails.
-    pub async fn reached(&self, count: usize, mails: usize) {
+    /// Waits until what it has seen is enough.
+    pub async fn until(&self, enough: impl Fn(Seen) -> bool) {
         loop {
-            let changed = self.stage.changed.notified();
-            if self.connections() >= count && lock(&self.stage.delivered).len() >= mails {
+            // Registered before looking, so that nothing is missed in between.
+            let mut changed = std::pin::pin!(self.stage.changed.notified());
+            changed.as_mut().enable();
+            if enough(self.seen()) {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Closes every connection that is open now.
+    pub fn hang_up(&self) {
+        self.stage.hang_up.notify_waiters();
     }
 }
 
@@ -186,7 +220,13 @@ async fn serve(listener: TcpListener, stage: Arc<Stage>) {
             to: String::new(),
         };
         // A connection that breaks is the guest's affair.
-        guests.spawn(async move { drop(guest.talk().await) });
+        let stage = Arc::clone(&stage);
+        guests.spawn(async move {
+            tokio::select! {
+                ended = guest.talk() => drop(ended),
+                () = stage.hang_up.notified() => {}
+            }
+        });
         while guests.try_join_next().is_some() {}
     }
 }
@@ -242,8 +282,10 @@ impl Guest {
 
     async fn hello(&mut self) -> Goes {
         let mut lines = vec!["250-rehearsal".to_owned(), format!("250-SIZE {LARGEST}")];
-        if lock(&self.stage.script).login.is_some() {
-            lines.push("250-AUTH PLAIN LOGIN".into());
+        let script = lock(&self.stage.script).clone();
+        if script.login.is_some() {
+            let mechanisms = script.mechanisms.as_deref().unwrap_or("PLAIN LOGIN");
+            lines.push(format!("250-AUTH {mechanisms}"));
         }
         if self.act.as_ref().and_then(Act::phase) == Some(Phase::Tls) {
             lines.push("250-STARTTLS".into());
@@ -290,7 +332,7 @@ impl Guest {
         loop {
             let Some(line) = self.line().await? else { return Ok(false) };
             if matches!(self.act, Some(Act::HangUp(Phase::Data))) {
-                return Ok(false);
+                return self.step(Phase::Data, "").await;
             }
             if line == b".\r\n" {
                 break;
@@ -314,6 +356,10 @@ impl Guest {
     /// Does what the script says for this step, or answers `usual`.
     async fn step(&mut self, phase: Phase, usual: &str) -> Goes {
         let here = self.act.as_ref().and_then(Act::phase) == Some(phase);
+        if here {
+            self.stage.acts.fetch_add(1, Ordering::SeqCst);
+            self.stage.changed.notify_waiters();
+        }
         match if here { self.act.take() } else { None } {
             Some(Act::Say(_, line)) => {
                 self.say(&line).await?;

@@ -1,1 +1,3 @@
 //! What the tests share: servers, directories, builders.
+
+pub(crate) mod mail;

@@ -140,8 +140,10 @@ impl Session {
     }
 
     async fn login(&mut self, account: &SmtpAccount) -> Result<(), Trouble> {
-        let (Some(username), Some(password)) = (&account.username, &account.password) else {
-            return Ok(());
+        let Some(username) = &account.username else { return Ok(()) };
+        let Some(password) = &account.password else {
+            let words = "the account has a username and no password".to_owned();
+            return Err(Trouble::Misconfigured { phase: Phase::Auth, words });
         };
         let mechanism = match (self.extensions.plain, self.extensions.login) {
             (true, _) => Mechanism::Plain,
@@ -211,6 +213,8 @@ impl Session {
 
     /// Makes sure that the server has not spoken before its turn.
     async fn listen(&mut self) -> Result<(), Trouble> {
+        // Lets the runtime look at its sockets: what has arrived is not known before.
+        tokio::task::yield_now().await;
         if self.wire.is_quiet() {
             return Ok(());
         }
