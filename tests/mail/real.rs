@@ -95,6 +95,11 @@ async fn a_mail_really_arrives_over_starttls_and_over_tls() {
         assert!(receipt.logged_in);
         assert_eq!(receipt.reply.unwrap().code, 250);
         assert!(receipt.provider_id.is_some(), "Exim names its queue id");
+        // and another one over the same connection
+        let next =
+            mailer.compose(&crate::support::mail::letter(ALICE, "carol@remote.test", &unique()));
+        let next = mailer.send(&tenant(), ALICE, &next.unwrap(), &Gate::open()).await.unwrap();
+        assert!(!next.logged_in);
         let mails = arrived(&mut inbox, &mail.message_id).await;
         assert_eq!(mails.len(), 1);
         let read = MessageParser::default().parse(&mails[0]).unwrap();

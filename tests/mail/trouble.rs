@@ -1,13 +1,13 @@
 //! The SMTP driver when something breaks: at every step of the dialogue, it is known what that means.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jobs::contract::{
     Fault,
     ports::{Mail, Meaning, NotSent, Phase, PointOfNoReturn, Refusal},
 };
-use postrider::mail::{Act, Mailer, Rehearsal, Script, Security, Transport};
+use postrider::mail::{Act, MailConfig, Mailer, Rehearsal, Script, Security, Transport};
 
 use crate::support::mail::{FROM, Gate, config, letter, mailer, rehearsed, tenant};
 
@@ -49,33 +49,55 @@ impl PointOfNoReturn for Slow<'_> {
     }
 }
 
+/// The default configuration, but for a deadline at this step that a test can wait for.
+fn impatient_at(phase: Phase) -> MailConfig {
+    let mut config = config();
+    let deadlines = &mut config.deadlines;
+    let deadline = match phase {
+        Phase::Connect => &mut deadlines.greeting,
+        Phase::Tls => &mut deadlines.tls,
+        Phase::Auth => &mut deadlines.auth,
+        Phase::Mail => &mut deadlines.mail,
+        Phase::Rcpt => &mut deadlines.rcpt,
+        Phase::Data => &mut deadlines.data,
+        Phase::Dot => &mut deadlines.dot,
+    };
+    *deadline = Duration::from_secs(1);
+    config
+}
+
+async fn lost_at(phase: Phase, act: Act, meaning: Meaning) {
+    // given
+    let server = Rehearsal::start(script(&act, phase)).await.unwrap();
+    let mailer = mailer(&impatient_at(phase), [(FROM, account(&server))]);
+    let gate = Gate::open();
+    // when
+    let refusal = refusal(&mailer, &gate).await;
+    // then
+    assert_eq!((refusal.meaning, refusal.phase), (meaning, phase), "{act:?}");
+    let past_the_gate = matches!(phase, Phase::Dot);
+    assert_eq!(gate.asked(), usize::from(past_the_gate), "{act:?}");
+    assert!(server.delivered().is_empty());
+    // and the next mail is none the wiser
+    let mail = mailer.compose(&letter(FROM, TO, "hi")).unwrap();
+    mailer.send(&tenant(), FROM, &mail, &Gate::open()).await.unwrap();
+    assert_eq!(server.delivered().len(), 1, "{act:?}");
+}
+
 #[tokio::test]
 async fn a_lost_connection_is_a_server_away_before_the_dot_and_unknown_after_it() {
-    let rows = [
-        (Phase::Connect, Meaning::ServerAway),
-        (Phase::Auth, Meaning::ServerAway),
-        (Phase::Mail, Meaning::ServerAway),
-        (Phase::Rcpt, Meaning::ServerAway),
-        (Phase::Dot, Meaning::Unknown),
-    ];
-    for (phase, meaning) in rows {
-        for act in [Act::HangUp(phase), Act::Mute(phase)] {
-            // given
-            let server = Rehearsal::start(script(&act, phase)).await.unwrap();
-            let mailer = mailer(&config(), [(FROM, account(&server))]);
-            let gate = Gate::open();
-            // when
-            let refusal = refusal(&mailer, &gate).await;
-            // then
-            assert_eq!((refusal.meaning, refusal.phase), (meaning, phase), "{act:?}");
-            assert_eq!(gate.asked(), usize::from(phase == Phase::Dot), "{act:?}");
-            assert!(server.delivered().is_empty());
-            // and the next mail is none the wiser
-            let mail = mailer.compose(&letter(FROM, TO, "hi")).unwrap();
-            mailer.send(&tenant(), FROM, &mail, &Gate::open()).await.unwrap();
-            assert_eq!(server.delivered().len(), 1, "{act:?}");
-        }
-    }
+    let away = [Phase::Connect, Phase::Auth, Phase::Mail, Phase::Rcpt];
+    let rows = away.map(|phase| (phase, Meaning::ServerAway));
+    let rows = rows.into_iter().chain([(Phase::Dot, Meaning::Unknown)]);
+    let cases = rows.flat_map(|(phase, meaning)| {
+        [Act::HangUp(phase), Act::Mute(phase)].map(|act| lost_at(phase, act, meaning))
+    });
+    futures::future::join_all(cases).await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_takes_data_is_away() {
+    lost_at(Phase::Data, Act::Mute(Phase::Data), Meaning::ServerAway).await;
 }
 
 #[tokio::test]
@@ -121,10 +143,7 @@ async fn a_send_that_is_dropped_halfway_leaves_nothing_to_the_next() {
             .recipient("gone@example.org", [Act::Say(Phase::Rcpt, "550 5.1.1 no".into())]);
         let server = Rehearsal::start(script).await.unwrap();
         let account = Transport::Smtp(rehearsed(&server));
-        let mut patient = config();
-        patient.deadlines.rcpt = std::time::Duration::from_secs(60);
-        patient.deadlines.dot = patient.deadlines.rcpt;
-        let mailer = Arc::new(mailer(&patient, [(FROM, account)]));
+        let mailer = Arc::new(mailer(&config(), [(FROM, account)]));
         let send = |to: &str| {
             let mailer = Arc::clone(&mailer);
             let mail = mailer.compose(&letter(FROM, to, "hi")).unwrap();
@@ -151,20 +170,18 @@ async fn a_send_that_is_dropped_halfway_leaves_nothing_to_the_next() {
 
 #[tokio::test]
 async fn tls_is_never_less_than_asked_for() {
+    let not_now = || Act::Say(Phase::Tls, "454 4.7.0 not now".into());
+    let injected = || Act::Say(Phase::Tls, "220 go\r\n250-evil\r\n250 AUTH PLAIN".into());
     let rows = [
-        // no STARTTLS on offer; refused for now; a plain-text answer smuggled in before TLS
-        (Act::Accept, Security::StartTls, Meaning::ConfigError),
-        (Act::Say(Phase::Tls, "454 4.7.0 not now".into()), Security::StartTls, Meaning::ServerAway),
-        (
-            Act::Say(Phase::Tls, "220 go\r\n250 AUTH PLAIN".into()),
-            Security::StartTls,
-            Meaning::ConfigError,
-        ),
-        (Act::HangUp(Phase::Tls), Security::StartTls, Meaning::ServerAway),
+        (Act::Accept, Security::StartTls, Meaning::ConfigError, "does not offer STARTTLS"),
+        (not_now(), Security::StartTls, Meaning::ServerAway, "454"),
+        // answers in plain text that would be read as if they had come over TLS
+        (injected(), Security::StartTls, Meaning::ConfigError, "more than its answer"),
+        (Act::HangUp(Phase::Tls), Security::StartTls, Meaning::ServerAway, "went away"),
         // a server that speaks no TLS at all
-        (Act::Accept, Security::Tls, Meaning::ConfigError),
+        (Act::Accept, Security::Tls, Meaning::ConfigError, "corrupt"),
     ];
-    for (act, security, meaning) in rows {
+    for (act, security, meaning, words) in rows {
         let server = Rehearsal::start(Script::new().connections([act.clone()])).await.unwrap();
         let mut account = rehearsed(&server);
         account.security = security;
@@ -177,6 +194,7 @@ async fn tls_is_never_less_than_asked_for() {
             "{act:?}: {}",
             refusal.message
         );
+        assert!(refusal.message.contains(words), "{act:?}: {}", refusal.message);
         assert_eq!(gate.asked(), 0);
         assert!(server.delivered().is_empty());
     }

@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -49,16 +48,9 @@ impl Accounts for FixedAccounts {
     }
 }
 
-/// The default configuration, with deadlines that a test can wait for.
+/// The default configuration.
 pub(crate) fn config() -> MailConfig {
     let mut mail = Config::load(None, []).unwrap().mail;
-    let soon = Duration::from_millis(300);
-    mail.deadlines.greeting = soon;
-    mail.deadlines.auth = soon;
-    mail.deadlines.mail = soon;
-    mail.deadlines.rcpt = soon;
-    mail.deadlines.data = soon;
-    mail.deadlines.dot = soon;
     mail.hello = "tests.example".into();
     mail
 }
@@ -175,9 +167,9 @@ impl MailStack {
         }
     }
 
-    /// The default configuration, trusting its certificates; deadlines as they ship.
+    /// The default configuration, trusting its certificates.
     pub(crate) fn config(&self) -> MailConfig {
-        let mut mail = Config::load(None, []).unwrap().mail;
+        let mut mail = config();
         mail.ca_file = self.value("MAIL_CA").into();
         mail
     }

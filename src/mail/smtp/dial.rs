@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{session::Trouble, wire::Wire};
+use super::{answer::Trouble, wire::Wire};
 use crate::mail::{
     account::{Security, SmtpAccount},
     config::Deadlines,

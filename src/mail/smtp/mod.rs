@@ -4,6 +4,7 @@
 //! reads the answers of one mail as those of the next; nor does it say at which step an error came,
 //! without which "try again" and "may have been delivered" look the same.
 
+mod answer;
 mod dial;
 mod keep;
 mod session;
@@ -17,8 +18,9 @@ use lettre::transport::smtp::extension::ClientId;
 use tokio_rustls::TlsConnector;
 
 use self::{
+    answer::Trouble,
     keep::{Keep, Key},
-    session::{Session, Trouble},
+    session::Session,
 };
 use super::{
     account::SmtpAccount,
