@@ -8,6 +8,7 @@
 mod address;
 mod check;
 mod consequence;
+mod ending;
 mod gate;
 mod headers;
 mod message_id;
@@ -24,21 +25,19 @@ use serde_json::{Value, json};
 
 use self::{
     consequence::{Consequence, consequence},
-    gate::{Gate, Held},
+    ending::{accepted, close, dry, stopped},
+    gate::Gate,
     render::Rendered,
 };
 use crate::contract::{
     Cause, Context, Done, Fault, Job, LaneName, Outcome, Problem, Retry, Scope, Stop,
     ports::{
         Composed, EffectState, Letter, Mailbox, MailboxStatus, Meaning, NotSent, Opened, Person,
-        Receipt, Refusal,
+        Phase, Refusal,
     },
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How often a write of what has happened is tried, and how long the first pause between is.
-const CLOSE_ATTEMPTS: u32 = 6;
-const CLOSE_PAUSE: Duration = Duration::from_millis(200);
 
 /// One message to one person.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -209,7 +208,10 @@ impl Send {
             Ok(receipt) => Ok(accepted(ctx, mailbox, mail, key, receipt).await),
             Err(NotSent::Refused(refusal)) => Err(self.refused(ctx, mailbox, key, refusal).await?),
             Err(NotSent::Stopped(fault)) => stopped(ctx, key, gate.held(), fault).await,
-            Err(NotSent::Fault(fault)) => Err(fault.into()),
+            Err(NotSent::Fault(fault)) => {
+                close(ctx, key, EffectState::Refused, None).await?;
+                Err(fault.into())
+            }
         }
     }
 
@@ -229,6 +231,9 @@ impl Send {
         let note = json!({ "phase": refusal.phase, "meaning": refusal.meaning,
             "rule": refusal.rule, "smtp": refusal.reply });
         close(ctx, key, state, Some(note)).await?;
+        if refusal.phase <= Phase::Auth {
+            ctx.touched_nothing(); // the server never heard of the mail
+        }
         let attempt = ctx.info().attempt;
         let Consequence { stop, suppress, login_refused } =
             consequence(&refusal, attempt, ctx.now(), ports.mail.pauses());
@@ -242,19 +247,6 @@ impl Send {
         }
         Ok(stop)
     }
-}
-
-/// Says what a dry run would have done.
-fn dry(ctx: &Context, letter: &Letter, mail: &Composed) -> Done {
-    ctx.touched_nothing();
-    Done::Finished(json!({
-        "dry_run": true,
-        "from": mail.from,
-        "to": mail.to,
-        "subject": letter.subject,
-        "message_id": mail.message_id,
-        "bytes": mail.bytes.len(),
-    }))
 }
 
 /// Takes the effect's entry in the ledger; `Some` when there is nothing left to do.
@@ -279,67 +271,6 @@ async fn open(ctx: &Context, key: &str) -> Result<Option<Done>, Stop> {
             let why = "another job with the same effect key is at work".to_owned();
             Err(Stop::Snooze { until, why, scope: Scope::Job })
         }
-    }
-}
-
-/// The mail is out. Nothing that fails from here on may make the run look failed.
-async fn accepted(
-    ctx: &Context,
-    mailbox: &Mailbox,
-    mail: &Composed,
-    key: &str,
-    receipt: Receipt,
-) -> Done {
-    let result = json!({
-        "message_id": mail.message_id,
-        "provider_id": receipt.provider_id,
-        "accepted_at": ctx.now(),
-        "smtp": receipt.reply,
-    });
-    // When even the last try fails, the entry stays past the point of no return and is found as
-    // unknown: the mail is not sent again, and the job has its result.
-    let _ = close(ctx, key, EffectState::Accepted, Some(result.clone())).await;
-    if receipt.logged_in {
-        // Forgetting refused logins can wait for the next one that works.
-        let _ = ctx.ports().mailboxes.login_worked(ctx.tenant(), &mailbox.address).await;
-    }
-    Done::Finished(result)
-}
-
-/// The mail was stopped at the point of no return; nothing was sent.
-async fn stopped(ctx: &Context, key: &str, held: Option<Held>, fault: Option<Fault>) -> Outcome {
-    // Even when the ledger did not answer: if it did take the step, it is taken back here.
-    close(ctx, key, EffectState::Refused, None).await?;
-    match (held, fault) {
-        (Some(Held::Suppressed(why)), _) => Ok(Done::Skipped(why)),
-        (_, Some(fault)) => Err(fault.into()),
-        (Some(Held::NotOurs) | None, None) => {
-            let until = ctx.now().plus(ctx.ports().mail.pauses().effect_busy);
-            let why = "another run took the mail over".to_owned();
-            Err(Stop::Snooze { until, why, scope: Scope::Job })
-        }
-    }
-}
-
-/// Writes how the effect ended, again and again for some seconds: what has happened must be known.
-async fn close(
-    ctx: &Context,
-    key: &str,
-    state: EffectState,
-    receipt: Option<Value>,
-) -> Result<(), Fault> {
-    let mut pause = CLOSE_PAUSE;
-    let mut attempt = 1;
-    loop {
-        let written = ctx.ports().ledger.close(ctx.info(), key, state, receipt.clone(), ctx.now());
-        let written = written.await;
-        let passing = matches!(written, Err(Fault::Transient(_) | Fault::Throttled { .. }));
-        if !passing || attempt == CLOSE_ATTEMPTS {
-            return written;
-        }
-        ctx.ports().clock.sleep(pause).await;
-        pause *= 2;
-        attempt += 1;
     }
 }
 

@@ -3,8 +3,11 @@
 //! [`Fakes`] holds one of each and hands out contexts. They keep to the words of the ports; what
 //! they are told to do badly, they do once and in order.
 
+mod ledger;
+mod mail;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicI64, Ordering},
@@ -13,14 +16,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use serde_json::Value;
 
+pub use self::{ledger::FakeLedger, mail::FakeMail};
 use super::{
     Context, Cursor, Fault, JobId, Moment, Ports, RunInfo, TenantId,
     ports::{
-        Clock, Composed, Effect, EffectState, Ledger, Letter, Mail, Mailbox, MailboxStatus,
-        Mailboxes, NotSent, Opened, Pauses, PointOfNoReturn, Progress, Receipt, Suppression,
-        Suppressions,
+        Clock, Ledger, Mail, Mailbox, MailboxStatus, Mailboxes, Progress, Suppression, Suppressions,
     },
 };
 
@@ -97,203 +98,6 @@ impl Clock for FakeClock {
 
     async fn sleep(&self, span: Duration) {
         self.advance(span);
-    }
-}
-
-/// A ledger in memory.
-#[derive(Default)]
-pub struct FakeLedger {
-    effects: Mutex<BTreeMap<(TenantId, String), Effect>>,
-    closing_fails: Mutex<u32>,
-    dispatching_fails: Mutex<u32>,
-}
-
-impl FakeLedger {
-    /// The entry of a key of the tenant `dev`.
-    pub fn effect(&self, key: &str) -> Option<Effect> {
-        let tenant = "dev".parse().expect("dev is a tenant name");
-        lock(&self.effects).get(&(tenant, key.to_owned())).cloned()
-    }
-
-    /// Lets the next `count` closings fail as if the store were away.
-    pub fn fail_closing(&self, count: u32) {
-        *lock(&self.closing_fails) = count;
-    }
-
-    /// Lets the next `count` dispatches fail as if the store were away.
-    pub fn fail_dispatching(&self, count: u32) {
-        *lock(&self.dispatching_fails) = count;
-    }
-}
-
-fn away(left: &Mutex<u32>) -> Result<(), Fault> {
-    let mut left = lock(left);
-    if *left == 0 {
-        return Ok(());
-    }
-    *left -= 1;
-    Err(Fault::transient("store_away", "the store is away"))
-}
-
-fn job_of(run: &str) -> &str {
-    run.split_once('/').map_or(run, |(job, _)| job)
-}
-
-#[async_trait]
-impl Ledger for FakeLedger {
-    async fn open(
-        &self,
-        run: &RunInfo,
-        key: &str,
-        now: Moment,
-        stale_after: Duration,
-    ) -> Result<Opened, Fault> {
-        let mut effects = lock(&self.effects);
-        let mine = Effect {
-            state: EffectState::Intent,
-            run: run.run_id(),
-            receipt: None,
-            updated_at: now,
-        };
-        let Some(effect) = effects.get_mut(&(run.tenant.clone(), key.to_owned())) else {
-            effects.insert((run.tenant.clone(), key.to_owned()), mine);
-            return Ok(Opened::Mine);
-        };
-        let free = job_of(&effect.run) == run.job.to_string()
-            || now.since(effect.updated_at) >= stale_after;
-        Ok(match effect.state {
-            EffectState::Accepted => Opened::AlreadyAccepted(effect.receipt.clone()),
-            EffectState::Unknown => Opened::Unknown,
-            _ if !free => Opened::Busy,
-            EffectState::Intent | EffectState::Refused => {
-                *effect = mine;
-                Opened::Mine
-            }
-            EffectState::Dispatching => {
-                effect.state = EffectState::Unknown;
-                effect.updated_at = now;
-                Opened::Unknown
-            }
-        })
-    }
-
-    async fn dispatch(&self, run: &RunInfo, key: &str, now: Moment) -> Result<bool, Fault> {
-        away(&self.dispatching_fails)?;
-        let mut effects = lock(&self.effects);
-        let effect = effects.get_mut(&(run.tenant.clone(), key.to_owned()));
-        let ours = |e: &&mut Effect| e.run == run.run_id() && e.state == EffectState::Intent;
-        Ok(effect.filter(ours).is_some_and(|effect| {
-            effect.state = EffectState::Dispatching;
-            effect.updated_at = now;
-            true
-        }))
-    }
-
-    async fn close(
-        &self,
-        run: &RunInfo,
-        key: &str,
-        state: EffectState,
-        receipt: Option<Value>,
-        now: Moment,
-    ) -> Result<(), Fault> {
-        away(&self.closing_fails)?;
-        let mut effects = lock(&self.effects);
-        let effect = effects.get_mut(&(run.tenant.clone(), key.to_owned()));
-        if let Some(effect) = effect.filter(|e| e.run == run.run_id()) {
-            *effect = Effect { state, run: run.run_id(), receipt, updated_at: now };
-        }
-        Ok(())
-    }
-}
-
-/// A mail system in memory: it answers as it is told, and accepts when it is told nothing.
-#[derive(Default)]
-pub struct FakeMail {
-    answers: Mutex<VecDeque<Answer>>,
-    sent: Mutex<Vec<Composed>>,
-    letters: Mutex<Vec<Letter>>,
-    pauses: Pauses,
-}
-
-type Hook = Box<dyn FnOnce() + Send>;
-
-enum Answer {
-    Before(NotSent),
-    After(NotSent),
-    Meanwhile(Hook),
-}
-
-impl FakeMail {
-    /// The next mail ends so, before it reaches the point of no return.
-    pub fn fail_before_gate(&self, how: NotSent) {
-        lock(&self.answers).push_back(Answer::Before(how));
-    }
-
-    /// The next mail ends so, after it has passed the point of no return.
-    pub fn fail_after_gate(&self, how: NotSent) {
-        lock(&self.answers).push_back(Answer::After(how));
-    }
-
-    /// During the next mail, right before the point of no return, this happens.
-    pub fn meanwhile(&self, happens: impl FnOnce() + Send + 'static) {
-        lock(&self.answers).push_back(Answer::Meanwhile(Box::new(happens)));
-    }
-
-    /// The mails that were accepted.
-    pub fn sent(&self) -> Vec<Composed> {
-        lock(&self.sent).clone()
-    }
-
-    /// The letters that were composed.
-    pub fn letters(&self) -> Vec<Letter> {
-        lock(&self.letters).clone()
-    }
-}
-
-#[async_trait]
-impl Mail for FakeMail {
-    fn pauses(&self) -> &Pauses {
-        &self.pauses
-    }
-
-    fn compose(&self, letter: &Letter) -> Result<Composed, Fault> {
-        lock(&self.letters).push(letter.clone());
-        Ok(Composed {
-            from: letter.from.email.clone(),
-            to: letter.to.email.clone(),
-            message_id: letter.message_id.clone(),
-            bytes: format!("Subject: {}\r\n\r\n{:?}", letter.subject, letter.text).into_bytes(),
-        })
-    }
-
-    async fn send(
-        &self,
-        _tenant: &TenantId,
-        _account: &str,
-        mail: &Composed,
-        gate: &dyn PointOfNoReturn,
-    ) -> Result<Receipt, NotSent> {
-        let answer = lock(&self.answers).pop_front();
-        let after = match answer {
-            Some(Answer::Before(how)) => return Err(how),
-            Some(Answer::Meanwhile(happens)) => {
-                happens();
-                None
-            }
-            Some(Answer::After(how)) => Some(how),
-            None => None,
-        };
-        match gate.pass().await {
-            Ok(true) => {}
-            Ok(false) => return Err(NotSent::Stopped(None)),
-            Err(fault) => return Err(NotSent::Stopped(Some(fault))),
-        }
-        if let Some(how) = after {
-            return Err(how);
-        }
-        lock(&self.sent).push(mail.clone());
-        Ok(Receipt { reply: None, provider_id: None, logged_in: true })
     }
 }
 

@@ -36,8 +36,12 @@ pub(super) fn consequence(
     };
     let retry = |wait: Duration| Stop::Retry { cause: cause(), after: Some(wait) };
     let cancel = || Stop::Cancel { cause: cause() };
+    // The server has not heard of this mail yet: whatever it says is about us.
+    let before_the_mail = refusal.phase <= Phase::Auth;
     let stop = match refusal.meaning {
-        Meaning::ServerAway if refusal.phase <= Phase::Auth => {
+        Meaning::ServerAway | Meaning::Later | Meaning::Greylisted | Meaning::RecipientBusy
+            if before_the_mail =>
+        {
             lane(step(&pauses.server_away, refusal.in_a_row))
         }
         // A server that goes away over this very mail must not block the lane with it.
@@ -53,6 +57,15 @@ pub(super) fn consequence(
         Meaning::RecipientBusy => retry(pauses.recipient_busy),
         Meaning::Greylisted => retry(step(&pauses.greylisted, attempt)),
         Meaning::Later => retry(step(&pauses.later, attempt)),
+        Meaning::HardBounce
+        | Meaning::SoftBounce
+        | Meaning::MessageError
+        | Meaning::PolicyBlocked
+        | Meaning::Failed
+            if before_the_mail =>
+        {
+            lane(pauses.misconfigured)
+        }
         Meaning::Unknown
         | Meaning::HardBounce
         | Meaning::SoftBounce
@@ -62,7 +75,7 @@ pub(super) fn consequence(
     };
     Consequence {
         stop,
-        suppress: refusal.meaning == Meaning::HardBounce,
+        suppress: refusal.meaning == Meaning::HardBounce && !before_the_mail,
         login_refused: refusal.meaning == Meaning::AuthInvalid,
     }
 }
@@ -141,6 +154,9 @@ mod tests {
             (Meaning::ServerAway, Phase::Tls, 0, 3, 1, LaneWaits(MINUTE * 5), false, false),
             (Meaning::ServerAway, Phase::Connect, 0, 99, 1, LaneWaits(MINUTE * 30), false, false),
             (Meaning::ServerAway, Phase::Rcpt, 0, 1, 2, RetriedAfter(MINUTE * 2), false, false),
+            (Meaning::Later, Phase::Connect, 450, 2, 7, LaneWaits(MINUTE * 2), false, false),
+            (Meaning::PolicyBlocked, Phase::Connect, 554, 1, 1, LaneWaits(HOUR), false, false),
+            (Meaning::HardBounce, Phase::Connect, 550, 1, 1, LaneWaits(HOUR), false, false),
             (Meaning::HardBounce, Phase::Rcpt, 550, 1, 1, Cancelled, true, false),
             (Meaning::ConfigError, Phase::Tls, 530, 1, 1, LaneWaits(HOUR), false, false),
             (Meaning::AuthInvalid, Phase::Auth, 535, 1, 1, LaneWaits(MINUTE * 15), false, true),

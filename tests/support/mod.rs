@@ -1,6 +1,7 @@
 //! What the tests share: servers, directories, builders.
 
 mod faulty;
+pub mod mail;
 pub mod postgres;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};

@@ -1,0 +1,142 @@
+//! The SMTP driver when all goes well: what is on the wire, and which connection it is on.
+
+use jobs::contract::ports::{Mail, Meaning, NotSent, Phase};
+use postrider::mail::{Act, Mailer, Rehearsal, Script, Transport};
+
+use crate::support::mail::{FROM, Gate, config, letter, mailer, rehearsed, tenant};
+
+async fn stage(script: Script) -> (Rehearsal, Mailer) {
+    let server = Rehearsal::start(script).await.unwrap();
+    let mailer = mailer(&config(), [(FROM, Transport::Smtp(rehearsed(&server)))]);
+    (server, mailer)
+}
+
+async fn send(mailer: &Mailer, to: &str) -> Result<(), NotSent> {
+    let mail = mailer.compose(&letter(FROM, to, "hi")).unwrap();
+    mailer.send(&tenant(), FROM, &mail, &Gate::open()).await.map(drop)
+}
+
+fn meaning(sent: Result<(), NotSent>) -> Meaning {
+    match sent {
+        Err(NotSent::Refused(refusal)) => refusal.meaning,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_mail_arrives_as_it_was_composed() {
+    // given
+    let (server, mailer) = stage(Script::new()).await;
+    let mail = mailer.compose(&letter(FROM, "ada@example.org", "hi")).unwrap();
+    let gate = Gate::open();
+    // when
+    let receipt = mailer.send(&tenant(), FROM, &mail, &gate).await.unwrap();
+    // then
+    let delivered = server.delivered();
+    assert_eq!(delivered.len(), 1);
+    assert_eq!(delivered[0].message, mail.bytes);
+    assert_eq!((delivered[0].from.as_str(), delivered[0].to.as_str()), (FROM, "ada@example.org"));
+    let reply = receipt.reply.unwrap();
+    assert_eq!((reply.code, reply.enhanced.as_deref()), (250, Some("2.0.0")));
+    assert_eq!(receipt.provider_id.as_deref(), Some("rehearsed"));
+    assert_eq!(gate.asked(), 1);
+}
+
+#[tokio::test]
+async fn mails_of_an_account_share_a_connection_up_to_their_number() {
+    let server = Rehearsal::start(Script::new()).await.unwrap();
+    let mut config = config();
+    config.keep.mails = 3;
+    let mailer = mailer(&config, [(FROM, Transport::Smtp(rehearsed(&server)))]);
+    for n in 0..4 {
+        send(&mailer, &format!("a{n}@example.org")).await.unwrap();
+    }
+    let connections: Vec<usize> = server.delivered().iter().map(|d| d.connection).collect();
+    assert_eq!(connections, [1, 1, 1, 2]);
+}
+
+#[tokio::test]
+async fn two_accounts_never_share_a_connection() {
+    let server = Rehearsal::start(Script::new()).await.unwrap();
+    let account = Transport::Smtp(rehearsed(&server));
+    let other = "other@example.com";
+    let mailer = mailer(&config(), [(FROM, account.clone()), (other, account)]);
+    send(&mailer, "a@example.org").await.unwrap();
+    let mail = mailer.compose(&letter(other, "b@example.org", "hi")).unwrap();
+    mailer.send(&tenant(), other, &mail, &Gate::open()).await.unwrap();
+    assert_eq!(server.seen().connections, 2);
+}
+
+#[tokio::test]
+async fn a_refused_recipient_costs_no_connection_and_421_does() {
+    let script = Script::new()
+        .recipient("gone@example.org", [Act::Say(Phase::Rcpt, "550 5.1.1 no".into())])
+        .recipient("spam@example.org", [Act::Say(Phase::Dot, "550 5.7.1 spam".into())])
+        .recipient("busy@example.org", [Act::Say(Phase::Rcpt, "421 4.7.28 slow down".into())]);
+    let (server, mailer) = stage(script).await;
+    assert_eq!(meaning(send(&mailer, "gone@example.org").await), Meaning::HardBounce);
+    assert_eq!(meaning(send(&mailer, "spam@example.org").await), Meaning::PolicyBlocked);
+    send(&mailer, "ada@example.org").await.unwrap();
+    assert_eq!(server.seen().connections, 1);
+    assert_eq!(meaning(send(&mailer, "busy@example.org").await), Meaning::RateLimited);
+    send(&mailer, "bob@example.org").await.unwrap();
+    assert_eq!(server.seen().connections, 2);
+    assert_eq!(server.delivered().len(), 2);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_server_closed_is_replaced() {
+    let (server, mailer) = stage(Script::new()).await;
+    send(&mailer, "ada@example.org").await.unwrap();
+    server.hang_up();
+    send(&mailer, "bob@example.org").await.unwrap();
+    assert_eq!((server.seen().connections, server.seen().mails), (2, 2));
+}
+
+#[tokio::test]
+async fn logins_work_by_both_mechanisms_and_are_counted() {
+    for mechanisms in ["PLAIN", "LOGIN", "LOGIN PLAIN"] {
+        // given
+        let script = Script::new().login("dev", "s3cret").mechanisms(mechanisms);
+        let server = Rehearsal::start(script).await.unwrap();
+        let account = |password: &str| {
+            let mut account = rehearsed(&server);
+            account.username = Some("dev".into());
+            account.password = Some(password.into());
+            Transport::Smtp(account)
+        };
+        let wrong = "wrong@example.com";
+        let mailer = mailer(&config(), [(FROM, account("s3cret")), (wrong, account("guess"))]);
+        let mail = mailer.compose(&letter(FROM, "ada@example.org", "hi")).unwrap();
+        // when
+        let first = mailer.send(&tenant(), FROM, &mail, &Gate::open()).await.unwrap();
+        let second = mailer.send(&tenant(), FROM, &mail, &Gate::open()).await.unwrap();
+        let refused = mailer.send(&tenant(), wrong, &mail, &Gate::open()).await;
+        // then
+        assert!(first.logged_in, "{mechanisms}");
+        assert!(!second.logged_in, "the connection was kept");
+        let Err(NotSent::Refused(refusal)) = refused else { panic!("{refused:?}") };
+        assert_eq!((refusal.meaning, refusal.phase), (Meaning::AuthInvalid, Phase::Auth));
+        assert!(!refusal.message.contains("guess"));
+    }
+}
+
+#[tokio::test]
+async fn refusals_in_a_row_are_counted_until_a_mail_is_accepted() {
+    let busy = || Act::Say(Phase::Mail, "421 4.7.28 slow down".into());
+    let (_server, mailer) =
+        stage(Script::new().connections([busy(), busy(), Act::Accept, busy()])).await;
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        let mail = mailer.compose(&letter(FROM, "ada@example.org", "hi")).unwrap();
+        match mailer.send(&tenant(), FROM, &mail, &Gate::open()).await {
+            Err(NotSent::Refused(refusal)) => counts.push(refusal.in_a_row),
+            Ok(_) => {
+                counts.push(0);
+                _server.hang_up(); // so that the last mail meets the script's last connection
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(counts, [1, 2, 0, 1]);
+}
