@@ -26,13 +26,13 @@ const MOST_CORRECTED: u32 = 100;
 /// Lanes that become ready in one step at most.
 const MOST_WOKEN: i64 = 500;
 
-const WAKE: &str = "
+pub(super) const WAKE: &str = "
 UPDATE lanes SET state = 'ready', next_at = NULL
  WHERE id IN (SELECT id FROM lanes
                WHERE queue = $1 AND state = 'later' AND next_at <= $2
                ORDER BY next_at LIMIT $3)";
 
-const LEASE: &str = "
+pub(super) const LEASE: &str = "
 UPDATE jobs
    SET state = 'processing', attempt = attempt + 1, fence = fence + 1, lease_until = $2,
        worker = $3, started_at = coalesce(started_at, $4), wait = 'turn', wait_reason = NULL,
@@ -41,10 +41,10 @@ UPDATE jobs
 RETURNING seq, id, tenant, kind, fence, attempt, max_attempts, crashes, created_at, due_at, cursor,
           request_id, lane";
 
-const BODIES: &str = "
+pub(super) const BODIES: &str = "
 SELECT job, body FROM payloads WHERE job IN (SELECT value FROM json_each($1))";
 
-const BEGIN_ATTEMPTS: &str = "
+pub(super) const BEGIN_ATTEMPTS: &str = "
 INSERT INTO attempts (job, fence, number, started_at, worker)
 SELECT seq, fence, attempt, $2, worker FROM jobs
  WHERE seq IN (SELECT value FROM json_each($1))";
@@ -52,7 +52,7 @@ SELECT seq, fence, attempt, $2, worker FROM jobs
 const FORGET_ATTEMPTS: &str = "DELETE FROM attempts WHERE job = $1 AND fence <= $2";
 
 /// The lane of the queue whose moment comes first.
-const FIRST: &str = "
+pub(super) const FIRST: &str = "
 SELECT l.id, NULL FROM tenants AS t
   JOIN lanes AS l ON l.queue = t.queue AND l.tenant = t.tenant AND l.state = 'ready'
  WHERE t.queue = $1 AND t.ready_lanes > 0

@@ -5,7 +5,7 @@ use jobs::contract::{JobId, TenantId};
 use super::tx::{Tx, Verb};
 use crate::queue::{Changed, QueueError};
 
-const FIND: &str = "
+pub(super) const FIND: &str = "
 SELECT seq, lane, state, cancel_requested, kind, unique_key
   FROM jobs WHERE id = $1 AND tenant = $2";
 
@@ -16,7 +16,7 @@ UPDATE jobs
        completed_at = NULL, version = $3
  WHERE seq = $1";
 
-const TWIN: &str = "
+pub(super) const TWIN: &str = "
 SELECT 1 FROM jobs
  WHERE tenant = $1 AND kind = $2 AND unique_key = $3 AND unique_key IS NOT NULL
    AND state IN ('waiting', 'processing')";

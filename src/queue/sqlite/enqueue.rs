@@ -14,7 +14,7 @@ use crate::queue::{Enqueued, Idempotency, LaneRef, NewJob, Priority, QueueError,
 /// Jobs in one submission at most: so much is one transaction.
 const MOST_JOBS: usize = 1_000;
 
-const REMEMBERED: &str = "
+pub(super) const REMEMBERED: &str = "
 SELECT fingerprint, answer FROM submissions WHERE tenant = $1 AND key = $2 AND expires_at > $3";
 
 const REMEMBER: &str = "
@@ -22,7 +22,7 @@ INSERT INTO submissions (tenant, key, fingerprint, answer, expires_at) VALUES ($
 ON CONFLICT (tenant, key) DO UPDATE SET
     fingerprint = excluded.fingerprint, answer = excluded.answer, expires_at = excluded.expires_at";
 
-const TWIN: &str = "
+pub(super) const TWIN: &str = "
 SELECT id FROM jobs
  WHERE tenant = $1 AND kind = $2 AND unique_key = $3 AND unique_key IS NOT NULL
    AND state IN ('waiting', 'processing')";

@@ -6,17 +6,17 @@ use sqlx::SqliteConnection;
 use super::{error::corrupt, limits, tx::Tx};
 use crate::queue::{LanePolicy, LaneRef, ParkReason, QueueError};
 
-const FIRST_RUNS: &str = "
+pub(super) const FIRST_RUNS: &str = "
 SELECT (SELECT min(run_at) FROM jobs WHERE lane = $1 AND priority = 0 AND state = 'waiting'),
        (SELECT min(run_at) FROM jobs WHERE lane = $1 AND priority = 1 AND state = 'waiting'),
        (SELECT min(run_at) FROM jobs WHERE lane = $1 AND priority = 2 AND state = 'waiting')";
 
-const LOAD: &str = "
+pub(super) const LOAD: &str = "
 SELECT id, queue, tenant, name, policy, paused, parked_until, park_reason, turn, state, next_at,
        waiting, running
   FROM lanes WHERE id = $1";
 
-const FIND: &str = "SELECT id FROM lanes WHERE queue = $1 AND tenant = $2 AND name = $3";
+pub(super) const FIND: &str = "SELECT id FROM lanes WHERE queue = $1 AND tenant = $2 AND name = $3";
 
 /// A lane as it is stored.
 #[derive(Debug)]

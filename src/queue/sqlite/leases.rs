@@ -12,7 +12,7 @@ use super::{
 use crate::queue::{Hold, LeaseRef, QueueError};
 
 /// A lease is never made shorter: whoever asked for more was promised more.
-const RENEW: &str = "UPDATE jobs SET lease_until = max(lease_until, $2) WHERE seq = $1";
+pub(super) const RENEW: &str = "UPDATE jobs SET lease_until = max(lease_until, $2) WHERE seq = $1";
 
 const CHECKPOINT: &str = "UPDATE jobs SET cursor = $2, version = $3 WHERE seq = $1";
 

@@ -10,12 +10,12 @@ use super::tx::{Tx, Verb};
 use crate::queue::{Drawn, LanePolicy, Limit, QueueError};
 
 /// The newest permits of a bucket, from the `skip`th on.
-const NTH_NEWEST: &str = "
+pub(super) const NTH_NEWEST: &str = "
 SELECT at FROM permits
  WHERE bucket = (SELECT id FROM buckets WHERE tenant = $1 AND name = $2)
  ORDER BY at DESC LIMIT 1 OFFSET $3";
 
-const USED: &str = "
+pub(super) const USED: &str = "
 SELECT count(*) FROM permits
  WHERE bucket = (SELECT id FROM buckets WHERE tenant = $1 AND name = $2) AND at > $3";
 
@@ -23,7 +23,7 @@ const KEEP_LONGER: &str = "
 UPDATE permits SET expires_at = at + $2 WHERE bucket = $1 AND expires_at < at + $2";
 
 /// Lanes that a limit parks are looked at again when a permit of theirs comes back.
-const LANES_OF_CLAIM: &str = "
+pub(super) const LANES_OF_CLAIM: &str = "
 SELECT DISTINCT l.id FROM permits AS p
   JOIN lane_buckets AS b ON b.bucket = p.bucket
   JOIN lanes AS l ON l.id = b.lane AND l.state = 'later'

@@ -21,6 +21,8 @@ mod leases;
 mod limits;
 mod park;
 mod pause;
+#[cfg(test)]
+mod plans;
 mod policy;
 mod prune;
 mod ready;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::tx::{Tx, Verb};
 use crate::queue::{QueueError, Retention};
 
-const FINISHED: &str = "
+pub(super) const FINISHED: &str = "
 DELETE FROM jobs
  WHERE seq IN (SELECT seq FROM jobs
                 WHERE state IN ('completed', 'failed', 'cancelled') AND state = $1
@@ -16,20 +16,20 @@ const CROWDED: &str = "
 SELECT tenant, count(*) - $1 FROM jobs WHERE state = 'failed'
  GROUP BY tenant HAVING count(*) > $1 LIMIT $2";
 
-const OLDEST_DEAD: &str = "
+pub(super) const OLDEST_DEAD: &str = "
 DELETE FROM jobs
  WHERE seq IN (SELECT seq FROM jobs WHERE state = 'failed' AND tenant = $1
                 ORDER BY completed_at, seq LIMIT $2)";
 
-const SUBMISSIONS: &str = "
+pub(super) const SUBMISSIONS: &str = "
 DELETE FROM submissions
  WHERE (tenant, key) IN (SELECT tenant, key FROM submissions WHERE expires_at <= $1 LIMIT $2)";
 
-const PERMITS: &str = "
+pub(super) const PERMITS: &str = "
 DELETE FROM permits WHERE id IN (SELECT id FROM permits WHERE expires_at <= $1 LIMIT $2)";
 
 /// Lanes that nothing is known of any more: they come back with the next job.
-const LANES: &str = "
+pub(super) const LANES: &str = "
 DELETE FROM lanes
  WHERE id IN (SELECT id FROM lanes
                WHERE jobs = 0 AND paused = 0 AND coalesce(parked_until, 0) <= $1 LIMIT $2)";

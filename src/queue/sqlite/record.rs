@@ -12,7 +12,7 @@ use crate::queue::{
     AttemptRecord, JobRecord, ParkReason, Priority, QueueError, Status, Waiting, WaitingFor,
 };
 
-const ATTEMPTS: &str = "
+pub(super) const ATTEMPTS: &str = "
 SELECT number, started_at, ended_at, outcome, error, worker
   FROM attempts WHERE job = $1 ORDER BY fence DESC LIMIT 50";
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::queue::{QueueError, Rescued, Status};
 
-const EXPIRED: &str = "
+pub(super) const EXPIRED: &str = "
 SELECT seq, id, tenant, lane, worker, attempt, max_attempts, crashes, fence, due_at, cancel_requested
   FROM jobs
  WHERE state = 'processing' AND lease_until <= $1

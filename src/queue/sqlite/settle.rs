@@ -12,12 +12,12 @@ use super::{
 };
 use crate::queue::{ParkReason, QueueError, Settled, Settlement};
 
-const RUNNING: &str = "
+pub(super) const RUNNING: &str = "
 SELECT seq, id, tenant, lane, worker, attempt, max_attempts, crashes, fence, due_at, cancel_requested
   FROM jobs
  WHERE state = 'processing' AND id IN (SELECT value FROM json_each($1))";
 
-const MOVE: &str = "
+pub(super) const MOVE: &str = "
 UPDATE jobs
    SET state = $2, run_at = coalesce($3, run_at), wait = $4, wait_reason = $5,
        attempt = max(attempt - $6, 0), crashes = crashes + $7,
@@ -26,7 +26,7 @@ UPDATE jobs
        lease_until = NULL, version = $14
  WHERE seq = $1";
 
-const END_ATTEMPT: &str = "
+pub(super) const END_ATTEMPT: &str = "
 UPDATE attempts SET ended_at = $3, outcome = $4, error = $5 WHERE job = $1 AND fence = $2";
 
 /// Carries verdicts out.

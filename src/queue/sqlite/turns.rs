@@ -21,12 +21,12 @@ const LANES: i64 = 8;
 /// Heads of a lane that are read at first; more when the lane is served again.
 const HEADS: usize = 4;
 
-const READY_TENANTS: &str = "
+pub(super) const READY_TENANTS: &str = "
 SELECT tenant, turn FROM tenants
  WHERE queue = $1 AND ready_lanes > 0 AND turn > $2 ORDER BY turn LIMIT $3";
 
 /// Due jobs of a lane in run order, each priority from its own index range.
-const DUE: &str = "
+pub(super) const DUE: &str = "
 SELECT seq FROM (
     SELECT * FROM (SELECT priority, run_at, seq FROM jobs
      WHERE lane = $1 AND priority = 0 AND state = 'waiting' AND run_at <= $2
@@ -41,10 +41,10 @@ SELECT seq FROM (
      ORDER BY run_at, seq LIMIT $3 + $4)
 ) ORDER BY priority, run_at, seq LIMIT $3 OFFSET $4";
 
-const TENANT_TURNS: &str = "
+pub(super) const TENANT_TURNS: &str = "
 UPDATE tenants SET turn = e.value FROM json_each($2) AS e WHERE queue = $1 AND tenant = e.key";
 
-const LANE_TURNS: &str = "
+pub(super) const LANE_TURNS: &str = "
 UPDATE lanes SET turn = e.value FROM json_each($1) AS e WHERE lanes.id = CAST(e.key AS INTEGER)";
 
 /// A job that was taken.
