@@ -172,6 +172,40 @@ proptest! {
         }
     }
 
+    /// Nobody is told that a mail is fine and then that it cannot be made.
+    #[test]
+    fn what_the_check_lets_in_can_be_composed(
+        local in "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]{1,12}",
+        domain in "[a-z0-9-]{1,6}\\.[a-z]{2,4}",
+        name in "\\PC{0,30}",
+        subject in "\\PC{1,60}",
+        value in "\\PC{1,60}",
+        header in "X-[A-Za-z0-9-]{1,20}",
+        text in any::<String>(),
+    ) {
+        let email = format!("{local}@{domain}");
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let escape = |text: &str| text.replace('{', "\\{");
+        let payload = serde_json::json!({
+            "channel": "email", "account": FROM,
+            "to": {"email": email.clone(), "name": name.clone()},
+            "content": {"subject": escape(&subject), "text": escape(&text)},
+            "headers": {(header.clone()): value.clone()},
+        });
+        if jobs::catalogue().find("send").unwrap().check(&payload).is_ok() {
+            let mut letter = whole();
+            letter.to = Person { email: email.clone(), name: Some(name) };
+            (letter.subject, letter.text) = (subject, Some(text));
+            letter.headers = vec![(header, value)];
+            let mail = any_mailer_once().compose(&letter);
+            prop_assert!(mail.is_ok(), "{:?}", mail);
+            let mail = mail.unwrap();
+            prop_assert_eq!(mail.to, email.clone());
+            let read = parse(&mail.bytes);
+            prop_assert_eq!(read.to().unwrap().first().unwrap().address(), Some(email.as_str()));
+        }
+    }
+
     /// Names and subjects without control characters come back as they were.
     #[test]
     fn ordinary_words_survive(

@@ -1,9 +1,11 @@
 //! The SMTP driver when all goes well: what is on the wire, and which connection it is on.
 
-use jobs::contract::ports::{Mail, Meaning, NotSent, Phase};
-use postrider::mail::{Act, Mailer, Rehearsal, Script, Transport};
+use std::sync::Arc;
 
-use crate::support::mail::{FROM, Gate, config, letter, mailer, rehearsed, tenant};
+use jobs::contract::ports::{Mail, Meaning, NotSent, Phase};
+use postrider::mail::{Accounts, Act, Mailer, Rehearsal, Script, Transport};
+
+use crate::support::mail::{FROM, FixedAccounts, Gate, config, letter, mailer, rehearsed, tenant};
 
 async fn stage(script: Script) -> (Rehearsal, Mailer) {
     let server = Rehearsal::start(script).await.unwrap();
@@ -119,6 +121,65 @@ async fn logins_work_by_both_mechanisms_and_are_counted() {
         assert_eq!((refusal.meaning, refusal.phase), (Meaning::AuthInvalid, Phase::Auth));
         assert!(!refusal.message.contains("guess"));
     }
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_the_password_it_was_opened_with() {
+    // given a connection that is kept
+    let server = Rehearsal::start(Script::new().login("dev", "old")).await.unwrap();
+    let account = |password: &str| {
+        let mut account = rehearsed(&server);
+        account.username = Some("dev".into());
+        account.password = Some(password.into());
+        Transport::Smtp(account)
+    };
+    let accounts = Arc::new(FixedAccounts::one(FROM, account("old")));
+    let stored = Arc::clone(&accounts) as Arc<dyn Accounts>;
+    let mailer = Mailer::new(&config(), stored, "/nonexistent".as_ref()).unwrap();
+    send(&mailer, "ada@example.org").await.unwrap();
+    // when
+    accounts.put(FROM, account("new"));
+    // then
+    assert_eq!(meaning(send(&mailer, "ada@example.org").await), Meaning::AuthInvalid);
+}
+
+#[tokio::test]
+async fn a_username_without_a_password_is_a_mistake_and_no_login() {
+    let server = Rehearsal::start(Script::new().login("dev", "old")).await.unwrap();
+    let mut account = rehearsed(&server);
+    account.username = Some("dev".into());
+    let mailer = mailer(&config(), [(FROM, Transport::Smtp(account))]);
+    assert_eq!(meaning(send(&mailer, "ada@example.org").await), Meaning::ConfigError);
+}
+
+/// Answers that lettre alone takes for none.
+#[tokio::test]
+async fn bare_codes_and_bare_line_feeds_are_answers() {
+    for answer in ["250", "250-two\n250", "250-a\n250 2.0.0 b"] {
+        let terse = Act::Say(Phase::Dot, answer.into());
+        let (_server, mailer) = stage(Script::new().recipient("ada@example.org", [terse])).await;
+        send(&mailer, "ada@example.org").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn mails_that_meet_one_trouble_together_count_it_once() {
+    let busy = || [Act::Say(Phase::Rcpt, "421 4.7.28 slow down".into())];
+    let script =
+        Script::new().recipient("a@example.org", busy()).recipient("b@example.org", busy());
+    let (_server, mailer) = stage(script).await;
+    let refused = |to: &'static str| {
+        let mailer = &mailer;
+        async move {
+            let mail = mailer.compose(&letter(FROM, to, "hi")).unwrap();
+            match mailer.send(&tenant(), FROM, &mail, &Gate::open()).await {
+                Err(NotSent::Refused(refusal)) => refusal.in_a_row,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let counts = futures::future::join(refused("a@example.org"), refused("b@example.org")).await;
+    assert_eq!(counts, (1, 1));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -28,22 +28,28 @@ pub(crate) fn tenant() -> TenantId {
 }
 
 /// Accounts that are the same for every tenant.
-pub(crate) struct FixedAccounts(HashMap<String, Transport>);
+pub(crate) struct FixedAccounts(Mutex<HashMap<String, Transport>>);
 
 impl FixedAccounts {
     pub(crate) fn none() -> Self {
-        Self(HashMap::new())
+        Self(Mutex::default())
     }
 
     pub(crate) fn one(address: &str, transport: Transport) -> Self {
-        Self(HashMap::from([(address.to_owned(), transport)]))
+        let accounts = Self::none();
+        accounts.put(address, transport);
+        accounts
+    }
+
+    pub(crate) fn put(&self, address: &str, transport: Transport) {
+        self.0.lock().unwrap().insert(address.to_owned(), transport);
     }
 }
 
 #[async_trait]
 impl Accounts for FixedAccounts {
     async fn account(&self, _tenant: &TenantId, address: &str) -> Result<Option<Account>, Fault> {
-        let transport = self.0.get(&address.to_lowercase()).cloned();
+        let transport = self.0.lock().unwrap().get(&address.to_lowercase()).cloned();
         Ok(transport.map(|transport| Account { address: address.to_owned(), transport }))
     }
 }
@@ -60,8 +66,9 @@ pub(crate) fn mailer(
     config: &MailConfig,
     accounts: impl IntoIterator<Item = (&'static str, Transport)>,
 ) -> Mailer {
-    let accounts = accounts.into_iter().map(|(address, t)| (address.to_owned(), t)).collect();
-    Mailer::new(config, Arc::new(FixedAccounts(accounts)), "/nonexistent".as_ref()).unwrap()
+    let fixed = FixedAccounts::none();
+    accounts.into_iter().for_each(|(address, transport)| fixed.put(address, transport));
+    Mailer::new(config, Arc::new(fixed), "/nonexistent".as_ref()).unwrap()
 }
 
 /// An account of a rehearsal server.

@@ -245,6 +245,7 @@ start() {
   [ -n "$exim" ] && [ -n "$dovecot" ] && command -v openssl >/dev/null ||
     fail "missing packages; apt-get install -y --no-install-recommends $packages" 3
   running "$dir/run/exim.pid" && fail "already running in $dir"
+  "${run_as[@]}" test -x "$dir" || fail "$user cannot enter $dir; choose a directory under /tmp"
   mkdir -p "$dir"/{tls,mail,run/dovecot,spool,log}
   certificates >"$dir/log/openssl.log" 2>&1 || fail "openssl failed, see $dir/log/openssl.log"
   tables

@@ -34,6 +34,8 @@ struct Inner {
     peer: SocketAddr,
     /// Read from the stream and not yet handed on.
     ahead: Vec<u8>,
+    /// Whether what is next begins a line.
+    at_line_start: bool,
     /// Everything handed on since the last [`Wire::take_notes`].
     notes: Vec<u8>,
 }
@@ -54,7 +56,8 @@ impl Wire {
     }
 
     fn new(stream: Stream, peer: SocketAddr) -> Self {
-        let inner = Inner { stream, peer, ahead: Vec::new(), notes: Vec::new() };
+        let inner =
+            Inner { stream, peer, ahead: Vec::new(), at_line_start: true, notes: Vec::new() };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -114,6 +117,26 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// The length of the next line, if all of it is there, put into the form that lettre reads.
+    ///
+    /// A code may stand alone (RFC 5321 section 4.2), and some servers end lines with LF only; lettre
+    /// takes the first for no answer and waits for ever after the second. After the final dot either
+    /// would be a mail that nobody knows about.
+    fn next_line(&mut self) -> Option<usize> {
+        let mut end = self.ahead.iter().position(|byte| *byte == b'\n')?;
+        if end == 0 || self.ahead[end - 1] != b'\r' {
+            self.ahead.insert(end, b'\r');
+            end += 1;
+        }
+        if self.at_line_start && end == 4 && self.ahead[..3].iter().all(u8::is_ascii_digit) {
+            self.ahead.insert(3, b' ');
+            end += 1;
+        }
+        Some(end + 1)
+    }
+}
+
 trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
@@ -128,9 +151,10 @@ impl AsyncRead for Wire {
         if inner.ahead.is_empty() {
             std::task::ready!(inner.poll_ahead(cx))?;
         }
-        let line = inner.ahead.iter().position(|b| *b == b'\n').map(|at| at + 1);
+        let line = inner.next_line();
         let count = line.unwrap_or(inner.ahead.len()).min(out.remaining());
         out.put_slice(&inner.ahead[..count]);
+        inner.at_line_start = inner.ahead[..count].ends_with(b"\n");
         let room = NOTED.saturating_sub(inner.notes.len()).min(count);
         let noted = inner.ahead[..room].to_vec();
         inner.notes.extend(noted);
