@@ -148,27 +148,32 @@ async fn what_cannot_be_submitted_ends_with_65_and_a_pointer() {
 }
 
 #[tokio::test]
-async fn a_paused_queue_and_a_paused_lane_hold_their_jobs() {
-    let up = Up::new().await;
+async fn a_paused_queue_holds_its_jobs() {
+    holds_its_jobs(&["queues", "pause", "send"], &["queues", "resume", "send"]).await;
+}
+
+#[tokio::test]
+async fn a_paused_lane_holds_its_jobs() {
     let lane = "mailbox:dev@example.com";
+    holds_its_jobs(&["lanes", "pause", "send", lane], &["lanes", "resume", "send", lane]).await;
+}
+
+async fn holds_its_jobs(pause: &[&str], resume: &[&str]) {
+    let up = Up::new().await;
     let payload = mail("ada@example.org");
     let submit = ["jobs", "submit", "send", "--payload", &payload];
     // Given a job that has run, so that queue and lane are there
     up.beside(&[&submit[..], &["--wait"]].concat()).await.with(0);
-    for target in [&["queues", "pause", "send"][..], &["lanes", "pause", "send", lane]] {
-        // When one of them is paused, twice
-        let resume: Vec<_> =
-            target.iter().map(|w| if *w == "pause" { "resume" } else { *w }).collect();
-        assert_eq!(up.json(target).await, json!({"paused": true, "changed": true}));
-        assert_eq!(up.json(target).await, json!({"paused": true, "changed": false}));
-        // Then a job waits, and says for whom.
-        let id = up.json(&submit).await["id"].as_str().unwrap().to_owned();
-        let shown = up.json(&["jobs", "show", &id]).await;
-        assert_eq!(shown["waiting"]["for"], "paused", "{shown}");
-        // When it is resumed, then the job runs.
-        assert_eq!(up.json(&resume).await, json!({"paused": false, "changed": true}));
-        wait_for(&up, &id, "completed").await;
-    }
+    // When it is paused, twice
+    assert_eq!(up.json(pause).await, json!({"paused": true, "changed": true}));
+    assert_eq!(up.json(pause).await, json!({"paused": true, "changed": false}));
+    // Then a job waits, and says for whom.
+    let id = up.json(&submit).await["id"].as_str().unwrap().to_owned();
+    let shown = up.json(&["jobs", "show", &id]).await;
+    assert_eq!(shown["waiting"]["for"], "paused", "{shown}");
+    // When it is resumed, then the job runs.
+    assert_eq!(up.json(resume).await, json!({"paused": false, "changed": true}));
+    wait_for(&up, &id, "completed").await;
 }
 
 #[tokio::test]

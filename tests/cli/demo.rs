@@ -1,14 +1,8 @@
 //! `postrider demo`: it ends by itself, and what it says is so.
 
-use std::{fs, path::Path};
-
 use tempfile::TempDir;
 
-use super::program::{Up, path, run};
-
-fn count(dir: &Path) -> usize {
-    fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).count()
-}
+use super::program::{Up, mails, path, run};
 
 #[tokio::test]
 async fn it_sends_the_campaign_and_shows_what_a_lane_is() {
@@ -20,7 +14,7 @@ async fn it_sends_the_campaign_and_shows_what_a_lane_is() {
     let jobs = told["jobs"].as_array().unwrap();
     assert_eq!(jobs.len(), 14);
     assert!(jobs.iter().all(|job| job["status"] == "completed"), "{told:#}");
-    assert_eq!(count(&data.join("mail")) + count(&data.join("rehearsal")), 14);
+    assert_eq!(mails(&data.join("mail")) + mails(&data.join("rehearsal")), 14);
     assert_eq!(told["over_smtp"], 4);
     // one was tried twice, because its server greylisted it,
     let twice: Vec<_> = jobs.iter().filter(|job| job["attempt"] == 2).collect();

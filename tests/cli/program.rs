@@ -144,6 +144,14 @@ impl Up {
     }
 }
 
+/// How many mails lie in a directory.
+pub(crate) fn mails(dir: &Path) -> usize {
+    let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    entries
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "eml"))
+        .count()
+}
+
 pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("temporary directories have plain names")
 }

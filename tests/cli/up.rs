@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::program::{Up, path};
+use super::program::{Up, mails, path};
 
 async fn post(up: &Up, body: &Value) -> (u16, Value) {
     let request = reqwest::Client::new()
@@ -46,8 +46,7 @@ async fn a_new_directory_is_ready_to_take_a_mail() {
         .header("Prefer", "wait=30");
     let job: Value = job.send().await.unwrap().json().await.unwrap();
     assert_eq!(job["data"]["status"], "completed", "{job}");
-    let mails: Vec<_> = fs::read_dir(up.dir.path().join("data/mail")).unwrap().collect();
-    assert_eq!(mails.len(), 1);
+    assert_eq!(mails(&up.dir.path().join("data/mail")), 1);
 }
 
 #[tokio::test]

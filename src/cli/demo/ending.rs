@@ -23,7 +23,9 @@ pub(super) struct Ending {
 
 /// How many mails lie in a directory.
 fn files(dir: &Path) -> usize {
-    std::fs::read_dir(dir).map_or(0, |entries| entries.filter_map(Result::ok).count())
+    let is_mail = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|e| e == "eml");
+    let entries = std::fs::read_dir(dir);
+    entries.map_or(0, |entries| entries.filter_map(Result::ok).filter(is_mail).count())
 }
 
 /// What one mailbox did.
