@@ -2,6 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
+use super::{apply::ApplyError, keys::KeysError};
 use crate::{config::ConfigError, queue::QueueError};
 
 /// Why a command did not do what was asked. The codes are those of `sysexits.h`, where there is one.
@@ -65,6 +66,29 @@ impl From<QueueError> for Failure {
             QueueError::Unavailable(_) => Self::unavailable(error.to_string()),
             // Another schema, or no queue at all: `data_dir` or `redis.url` points to the wrong one.
             QueueError::Unusable(_) => Self::config(error.to_string()),
+        }
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Store(error) => error.into(),
+            ApplyError::Output(error) => error.into(),
+            ApplyError::Queue(_) => Self::unavailable(error.to_string()),
+            ApplyError::Data { .. } | ApplyError::Unreadable { .. } => {
+                Self::data(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Data(sentence) => Self::data(sentence),
+            KeysError::Store(error) => error.into(),
+            KeysError::Output(error) => error.into(),
         }
     }
 }

@@ -33,6 +33,7 @@ pub use self::{
 };
 use crate::{
     app::{App, Embedded, Roles},
+    clock::SystemClock,
     config::{Config, ConfigError, Layers, variables},
 };
 
@@ -80,6 +81,11 @@ pub enum Command {
     Serve(ServeArgs),
     /// Tend the queue and fire the crontab; any number of schedulers may run.
     Scheduler(SchedulerArgs),
+    /// Load mailboxes and suppressions (TOML) and people (CSV).
+    Apply(apply::ApplyArgs),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysArgs),
     /// Bring the store to the schema of this program.
     Migrate,
     /// Read the configuration and the crontab, and say what is wrong with them.
@@ -133,6 +139,18 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
         Command::Worker(args) => roles::worker(&args, globals).await,
         Command::Serve(args) => roles::serve(&args, globals).await,
         Command::Scheduler(args) => roles::scheduler(&args, globals).await,
+        Command::Apply(args) => {
+            let app = globals.open().await?;
+            let json = out.is_json();
+            Ok(apply::run(&args, &app.apply_deps(), json, out.writer()).await?)
+        }
+        Command::Keys(args) => {
+            let app = globals.open().await?;
+            let catalogue = app.intake.catalogue();
+            let deps = keys::KeysDeps { store: &app.store, catalogue, clock: &SystemClock };
+            let json = out.is_json();
+            Ok(keys::run(&args, &deps, json, out.writer()).await?)
+        }
         Command::Migrate => {
             let words = App::migrate(&globals.read(&[])?).await?;
             let written =

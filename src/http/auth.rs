@@ -1,17 +1,18 @@
 //! Who calls, and what the key allows.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use hyper::header::{AUTHORIZATION, HeaderMap};
-use jobs::contract::{Fault, TenantId};
+use jobs::contract::Fault;
 use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
+pub use crate::store::Caller;
 
 /// The scope that lets a caller ask for jobs.
 pub const JOBS_READ: &str = "jobs:read";
@@ -24,17 +25,6 @@ const MOST_CACHED: usize = 10_000;
 /// The scope that lets a caller submit jobs of this kind.
 pub fn write_scope(kind: &str) -> String {
     format!("{kind}:write")
-}
-
-/// Somebody whose key is good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The tenant: it comes from the key alone.
-    pub tenant: TenantId,
-    /// The public part of the key.
-    pub key_id: String,
-    /// What the key allows; everything else is denied.
-    pub scopes: BTreeSet<String>,
 }
 
 impl Caller {
@@ -135,6 +125,8 @@ mod tests {
     };
 
     use hyper::header::HeaderValue;
+
+    use std::collections::BTreeSet;
 
     use super::*;
 

@@ -62,13 +62,20 @@ impl std::str::FromStr for Security {
     }
 }
 
-impl std::fmt::Display for Security {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Security {
+    /// The word for it, in files and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Tls => "tls",
             Self::StartTls => "starttls",
             Self::None => "none",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Security {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -32,6 +32,14 @@ pub(super) fn load_or_create(dir: &Path) -> Result<Secrets, SecretsError> {
     }
 }
 
+/// The secrets of the key in `dir`, if there is one.
+pub(super) fn load(dir: &Path) -> Result<Option<Secrets>, SecretsError> {
+    match read(&dir.join(NAME)) {
+        Err(SecretsError::File { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 fn read(file: &Path) -> Result<Secrets, SecretsError> {
     let text = fs::read_to_string(file).map_err(|source| SecretsError::File {
         verb: "read",

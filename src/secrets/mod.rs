@@ -88,6 +88,21 @@ impl Secrets {
         }
     }
 
+    /// The secrets of the configured key or else of a `secret.key` that is there already: for
+    /// commands that work beside `up` in its data directory. Nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or what there is is no key or cannot be read.
+    pub fn load_beside(config: &Config) -> Result<Self, SecretsError> {
+        match Self::load(config) {
+            Err(SecretsError::Missing) => {
+                key_file::load(&config.data_dir)?.ok_or(SecretsError::Missing)
+            }
+            loaded => loaded,
+        }
+    }
+
     /// The secrets of a key as it is configured.
     ///
     /// # Errors

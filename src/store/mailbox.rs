@@ -3,7 +3,7 @@
 use jobs::contract::ports::MailboxStatus;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::Rate;
+use crate::{config::Rate, mail::Security};
 
 /// Refused logins in a row at which a mailbox may not send any more: providers lock accounts.
 pub const LOGINS_REFUSED_AT_MOST: u32 = 10;
@@ -17,38 +17,27 @@ pub enum Transport {
     Smtp,
 }
 
-/// How an SMTP connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Security {
-    /// TLS from the first byte.
-    Tls,
-    /// TLS after STARTTLS; without it there is no login.
-    StartTls,
-    /// Not at all; for loopback.
-    None,
+impl Transport {
+    /// The word for it, in files and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Smtp => "smtp",
+        }
+    }
 }
 
-macro_rules! words {
-    ($type:ty { $($word:literal => $variant:ident),* }) => {
-        impl $type {
-            /// The word for it, in files and in the store.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
+impl std::str::FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "file" => Ok(Self::File),
+            "smtp" => Ok(Self::Smtp),
+            other => Err(format!("expected file or smtp, got {other:?}")),
         }
-        impl std::str::FromStr for $type {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(format!("expected one of {}, got {text:?}", [$($word),*].join(", "))),
-                }
-            }
-        }
-    };
+    }
 }
-words!(Transport { "file" => File, "smtp" => Smtp });
-words!(Security { "tls" => Tls, "starttls" => StartTls, "none" => None });
 
 /// All that an operator says about a mailbox.
 #[derive(Debug, Clone)]

@@ -8,11 +8,11 @@ use jobs::contract::{
 use secrecy::SecretString;
 
 use super::{
-    MailboxRow, MailboxSettings, Put, Security, Store, StoreError,
+    MailboxRow, MailboxSettings, Put, Store, StoreError,
     db::{Tx, on, on_conn},
     name_of,
 };
-use crate::{config::Rate, limits::MailboxRates, secrets::Place};
+use crate::{config::Rate, limits::MailboxRates, mail::Security, secrets::Place};
 
 /// How many characters of a server's words about a refused login are kept.
 const LONGEST_REFUSAL: usize = 300;

@@ -3,6 +3,8 @@
 //! SQLite for one host, Postgres for a fleet, behind one SQL text. What the store holds is its
 //! tenants', and every call takes the tenant first.
 
+mod accounts;
+mod callers;
 mod db;
 mod error;
 mod keys;
@@ -14,6 +16,7 @@ mod schema;
 mod staging;
 mod suppressions;
 mod tenants;
+mod ticks;
 
 use std::{path::Path, time::Duration};
 
@@ -24,7 +27,7 @@ pub use self::{
     db::Db,
     error::StoreError,
     keys::{Caller, KeyRecord, MOST_ACTIVE_KEYS, NewKey, NewKeyError},
-    mailbox::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Security, Transport},
+    mailbox::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Transport},
     prospects::{Prospect, is_field_name},
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},

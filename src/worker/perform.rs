@@ -5,8 +5,8 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use jobs::contract::{
-    Catalogue, Context, Cursor, End, Facts, Fault, Kind, Outcome, Ports, Retry, RunInfo, Runnable,
-    Verdict, judge,
+    Catalogue, Context, Cursor, End, Facts, Fault, Kind, Moment, Outcome, Ports, Retry, RunInfo,
+    Runnable, Verdict, judge,
     ports::{Clock, Progress},
 };
 use tokio::sync::oneshot;
@@ -222,8 +222,13 @@ impl Progress for QueueProgress {
 /// The queue's time, for jobs: lanes, limits and jobs all live by one clock.
 pub struct QueueClock(pub Arc<dyn Queue>);
 
+#[async_trait]
 impl Clock for QueueClock {
-    fn now(&self) -> jobs::contract::Moment {
+    fn now(&self) -> Moment {
         self.0.now()
+    }
+
+    async fn sleep(&self, span: Duration) {
+        tokio::time::sleep(span).await;
     }
 }

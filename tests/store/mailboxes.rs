@@ -3,9 +3,9 @@
 use jobs::contract::ports::{MailboxStatus, Mailboxes};
 use postrider::{
     limits::MailboxRates,
+    mail::Security,
     store::{
-        LOGINS_REFUSED_AT_MOST, MailboxSettings, OnOldSchema, Put, Security, Store, StoreError,
-        Transport,
+        LOGINS_REFUSED_AT_MOST, MailboxSettings, OnOldSchema, Put, Store, StoreError, Transport,
     },
 };
 use secrecy::ExposeSecret;

@@ -1,10 +1,7 @@
 //! A queue of its own for each test, with workers over it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering,
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -12,7 +9,8 @@ use bytes::Bytes;
 use jobs::contract::{Catalogue, Job, JobId, LaneName, TenantId, fakes};
 use postrider::{
     queue::{
-        Ask, Cancelled, Claimed, Enqueued, JobFilter, JobRecord, NewJob, Priority, Queue, Submission,
+        Ask, Cancelled, Claimed, Enqueued, JobFilter, JobRecord, NewJob, Priority, Queue,
+        Submission,
     },
     worker::{WorkerConfig, Workers},
 };
@@ -22,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::kinds::{Held, Inline, Panics, Slow, Snoozes, Spawned, Steps};
 pub use crate::support::eventually;
-use crate::support::{Faulty, Faults, embedded_queue};
+use crate::support::{Faults, Faulty, embedded_queue};
 
 pub struct Rig {
     name: &'static str,
@@ -62,7 +60,6 @@ fn tenant() -> TenantId {
 
 impl Rig {
     pub async fn new(name: &'static str) -> Self {
-        let _ = tracing_subscriber::fmt().with_env_filter("debug,sqlx=warn").try_init();
         let dir = tempfile::tempdir().unwrap();
         let config = WorkerConfig {
             queues: Vec::new(),

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     config::Rate,
-    store::{MailboxSettings, Security, Transport},
+    mail::Security,
+    store::{MailboxSettings, Transport},
 };
 
 const LONGEST_NAME: usize = 200;

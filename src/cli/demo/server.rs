@@ -2,34 +2,47 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use crate::cli::Failure;
+use jobs::contract::ports::Phase;
+
+use super::samples::{GREYLISTED, SLOWED};
+use crate::{
+    cli::Failure,
+    mail::{Act, Rehearsal, Script},
+};
 
 /// The server; it stops when this is dropped.
 pub(super) struct Server {
-    address: SocketAddr,
+    rehearsal: Rehearsal,
 }
 
 impl Server {
     /// Starts it on a free port. It greylists one recipient once, and at another one it says once
     /// that the mailbox is too fast.
-    #[expect(clippy::unused_async, reason = "the rehearsal server is started here")]
     pub(super) async fn start() -> Result<Self, Failure> {
-        Err(Failure::unavailable("this build has no rehearsal server"))
+        let say = |words: &str| [Act::Say(Phase::Rcpt, words.to_owned())];
+        let script = Script::new()
+            .recipient(GREYLISTED, say("451 4.7.1 Greylisted, please try again later"))
+            .recipient(SLOWED, say("421 4.7.28 Too many messages from this account, slow down"));
+        let rehearsal = Rehearsal::start(script).await.map_err(|e| {
+            Failure::unavailable(format!("the rehearsal mail server cannot start: {e}"))
+        })?;
+        Ok(Self { rehearsal })
     }
 
     /// Where it listens.
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.rehearsal.addr()
     }
 
     /// Writes the mails that it took into `dir`, and answers how many there are.
     pub(super) fn keep(&self, dir: &Path) -> Result<usize, Failure> {
-        let mails: [(String, Vec<u8>); 0] = [];
+        let mails = self.rehearsal.delivered();
         let wrong = |e| Failure::cannot_create(format!("cannot write to {}: {e}", dir.display()));
         fs::create_dir_all(dir).map_err(wrong)?;
-        for (index, (to, message)) in mails.iter().enumerate() {
-            let file = dir.join(format!("{:02}-{}.eml", index + 1, to.replace(['/', '\\'], "_")));
-            fs::write(file, message).map_err(wrong)?;
+        for (index, mail) in mails.iter().enumerate() {
+            let to = mail.to.replace(['/', '\\'], "_");
+            let file = dir.join(format!("{:02}-{to}.eml", index + 1));
+            fs::write(file, &mail.message).map_err(wrong)?;
         }
         Ok(mails.len())
     }

@@ -1,0 +1,87 @@
+//! What `up` and `demo` begin with: a tenant, a key, a mailbox.
+
+use std::path::Path;
+
+use jobs::contract::{TenantId, ports::Clock};
+
+use super::App;
+use crate::{
+    cli::{Failure, apply, keys},
+    clock::SystemClock,
+    http::auth::Keys,
+    secrets::Environment,
+    store::{MailboxSettings, NewKey, NewKeyError},
+};
+
+/// The mailbox of tenant `dev`; its mail is written to files.
+const DEV_MAILBOX: &str = "dev@example.com";
+
+impl App {
+    /// Whether this is a key that the façade would take.
+    ///
+    /// # Errors
+    ///
+    /// When the store is out of reach.
+    pub async fn knows_key(&self, key: &str) -> Result<bool, Failure> {
+        let caller = self.store.caller(key).await;
+        Ok(caller.map_err(|fault| Failure::unavailable(fault.to_string()))?.is_some())
+    }
+
+    /// Makes tenant `dev` and its mailbox `dev@example.com`, where they are missing, and a new key.
+    ///
+    /// # Errors
+    ///
+    /// When the store is out of reach, or the tenant has all the keys that it may have.
+    pub async fn make_dev(&self) -> Result<String, Failure> {
+        let (tenant, now) = (dev(), SystemClock.now());
+        self.store.create_tenant(&tenant, now).await?;
+        if self.store.mailbox_row(&tenant, DEV_MAILBOX).await?.is_none() {
+            self.store.apply(&tenant, &[MailboxSettings::file(DEV_MAILBOX)], &[], now).await?;
+        }
+        let new = NewKey {
+            environment: Environment::Test,
+            label: Some("made by postrider up".into()),
+            scopes: keys::all_scopes(self.intake.catalogue()),
+            expires_at: None,
+        };
+        match self.store.create_key(&tenant, &new, now).await {
+            Ok(key) => Ok(key.reveal().to_owned()),
+            Err(NewKeyError::TooMany(_)) => Err(Failure::config(
+                "the key of tenant dev is gone from dev.key, and the tenant has all the keys it may \
+                 have: revoke one with `postrider keys revoke --tenant dev ID`",
+            )),
+            Err(NewKeyError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Loads a file of mailboxes or of people for tenant `dev`, as `postrider apply` does.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub async fn apply(&self, file: &Path) -> Result<(), Failure> {
+        let args = apply::ApplyArgs {
+            files: vec![file.to_owned()],
+            tenant: dev(),
+            create_tenant: false,
+            skip_invalid: false,
+        };
+        let mut unread = std::io::sink();
+        Ok(apply::run(&args, &self.apply_deps(), false, &mut unread).await?)
+    }
+
+    /// What `postrider apply` works with.
+    pub fn apply_deps(&self) -> apply::ApplyDeps<'_> {
+        apply::ApplyDeps {
+            store: &self.store,
+            lanes: &self.queue,
+            limits: &self.limits,
+            clock: &SystemClock,
+            env: &|name| std::env::var(name).ok(),
+        }
+    }
+}
+
+fn dev() -> TenantId {
+    "dev".parse().expect("a tenant name by the rules of TenantId")
+}
