@@ -3,9 +3,9 @@
 // A test that unwraps is a test that fails with the line.
 #![allow(clippy::unwrap_used)]
 
-mod clock;
+pub(crate) mod clock;
 mod exam;
-mod jobs;
+pub(crate) mod jobs;
 mod model;
 mod sqlite;
 mod walk;

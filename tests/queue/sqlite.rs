@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use postrider::{
     config::Config,
-    queue::{Queue, QueueConfig, QueueError, Settled, sqlite::SqliteQueue},
+    queue::{Inspect, Queue, QueueConfig, QueueError, Settled, sqlite::SqliteQueue},
 };
 use tempfile::TempDir;
 
@@ -14,7 +14,7 @@ use super::{
     exam::{Adapter, exam},
     jobs::{
         LEASE, SECOND, claim, claim_one, claims, done, job, jobs, limit, limited, put, record,
-        settle,
+        settle, submission,
     },
 };
 
@@ -242,4 +242,27 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     }
     assert_eq!(settle(&*queue, &running, done()).await, Settled::Done);
     assert_eq!(claim(&*queue, 1_000).await.len(), 99);
+}
+
+#[tokio::test]
+async fn a_file_that_stays_locked_is_unavailable_and_works_again() {
+    use sqlx::Connection;
+    // given another process that holds the file's lock
+    let host = Sqlite::new();
+    let impatient = QueueConfig { busy_timeout: SECOND, ..config() };
+    let clock = Arc::new(host.clock.clone());
+    let queue = SqliteQueue::open_with_clock(&host.path(), &impatient, clock).await.unwrap();
+    let url = format!("sqlite://{}", host.path().display());
+    let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+
+    // when
+    let refused = queue.enqueue(submission("acme", vec![job("l")])).await.unwrap_err();
+
+    // then readers are served, and writers once the lock is gone
+    assert!(matches!(refused, QueueError::Unavailable(_)), "{refused}");
+    assert!(queue.queues().await.unwrap().is_empty());
+    held.rollback().await.unwrap();
+    put(&queue, "acme", vec![job("l")]).await;
+    assert_eq!(claim(&queue, 10).await.len(), 1);
 }

@@ -110,6 +110,13 @@ impl Anchor {
         self.host.wall()
     }
 
+    /// The queue's time by the offset in the file, for readers. The first transaction of a process has
+    /// seen to it that the offset is of this boot.
+    pub(super) fn observe(&self, kept: &Kept) -> Moment {
+        self.offset.store(kept.clock_offset, Ordering::Release);
+        self.now()
+    }
+
     /// The queue's time by the offset in the file; after a reboot the offset is made anew, so that
     /// time goes on from the wall clock, or from the last time seen if the wall clock is behind.
     pub(super) async fn read(

@@ -7,11 +7,18 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 
-use super::clock::HostClock;
+use super::{
+    clock::HostClock,
+    error::{BUSY, CANTOPEN, NOTADB, READONLY, primary},
+};
 use crate::queue::QueueError;
 
 /// Every step of the schema, in order; a file's version is the number of steps it has taken.
 const STEPS: [&str; 1] = [include_str!("../../../migrations/queue/0001_queue.sql")];
+
+/// The version that they make.
+#[expect(clippy::cast_possible_wrap, reason = "nobody writes that many steps")]
+const KNOWN: i64 = STEPS.len() as i64;
 
 /// Marks a file as ours (`PRAGMA application_id`): `PRQ1`.
 const APPLICATION: i64 = 0x5052_5131;
@@ -46,19 +53,26 @@ impl File<'_> {
         let tries = self.busy_timeout.as_millis() / PAUSE.as_millis();
         let mut tried = 0;
         loop {
-            let opened = match options.connect().await.map_err(QueueError::from) {
-                Ok(conn) => self.prepare(conn, clock).await,
-                Err(error) => Err(error),
-            };
-            match opened {
-                Err(QueueError::Unavailable(words)) if tried < tries && is_busy(&words) => {
+            match self.try_writer(&options, clock).await {
+                Err(Trouble::Sqlite(error)) if tried < tries && primary(&error) == Some(BUSY) => {
                     tried += 1;
                     tokio::time::sleep(PAUSE).await;
                 }
-                Err(error) => return Err(self.explain(error)),
+                Err(Trouble::Sqlite(error)) => return Err(self.explain(error)),
+                Err(Trouble::Refused(words)) => return Err(QueueError::Unusable(words)),
                 Ok(conn) => return Ok(conn),
             }
         }
+    }
+
+    async fn try_writer(
+        &self,
+        options: &SqliteConnectOptions,
+        clock: &dyn HostClock,
+    ) -> Result<SqliteConnection, Trouble> {
+        let mut conn = options.connect().await?;
+        self.prepare(&mut conn, clock).await?;
+        Ok(conn)
     }
 
     /// A connection that reads, apart from the pool.
@@ -78,65 +92,76 @@ impl File<'_> {
     /// Brings the schema up to date, in one transaction.
     async fn prepare(
         &self,
-        mut conn: SqliteConnection,
+        conn: &mut SqliteConnection,
         clock: &dyn HostClock,
-    ) -> Result<SqliteConnection, QueueError> {
-        let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    ) -> Result<(), Trouble> {
         let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await?;
         let application: i64 =
             sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *tx).await?;
         let tables: i64 =
             sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *tx).await?;
-        if application != APPLICATION && (tables > 0 || application != 0) {
-            let path = self.path.display();
+        let path = self.path.display();
+        let new = tables == 0 && application == 0 && version == 0;
+        if !new && application != APPLICATION {
             let words = format!("{path} is a SQLite file, but not a queue of postrider");
-            return Err(QueueError::Unusable(words));
+            return Err(Trouble::Refused(words));
         }
-        if !(0..=known).contains(&version) {
-            let path = self.path.display();
+        if !new && !(1..=KNOWN).contains(&version) {
             let words = format!(
-                "{path} has schema version {version}, this postrider knows 1 to {known}; use the \
+                "{path} has schema version {version}, this postrider knows {KNOWN} and older; use the \
                  postrider that wrote it, or a newer one"
             );
-            return Err(QueueError::Unusable(words));
+            return Err(Trouble::Refused(words));
         }
         for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
             sqlx::raw_sql(*step).execute(&mut *tx).await?;
         }
-        if version == 0 {
+        if new {
             first_row(&mut tx, clock).await?;
         }
-        if version < known {
+        if version < KNOWN {
             let marks =
-                format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {known};");
+                format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {KNOWN};");
             sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *tx).await?;
         }
-        tx.commit().await?;
-        Ok(conn)
+        Ok(tx.commit().await?)
     }
 
-    fn explain(&self, error: QueueError) -> QueueError {
+    fn explain(&self, error: sqlx::Error) -> QueueError {
         let path = self.path.display();
-        match error {
-            QueueError::Unavailable(words) if words.contains("unable to open") => {
-                QueueError::Unusable(format!(
-                    "{path} cannot be opened: its directory must be there and writable ({words})"
-                ))
+        let unusable = |words: &str| QueueError::Unusable(format!("{path} {words}"));
+        match primary(&error) {
+            Some(CANTOPEN) => {
+                unusable("cannot be opened: its directory must be there, and writable")
             }
-            QueueError::Unavailable(words) if words.contains("readonly") => QueueError::Unusable(
-                format!("{path} cannot be written to: the file or its directory is read-only"),
-            ),
-            QueueError::Unavailable(words) => QueueError::Unavailable(format!("{path}: {words}")),
-            QueueError::Unusable(words) if words.contains("not a database") => {
-                QueueError::Unusable(format!("{path} is not a SQLite file"))
+            Some(READONLY) => {
+                unusable("cannot be written to: the file or its directory is read-only")
             }
-            other => other,
+            Some(NOTADB) => unusable("is not a SQLite file"),
+            _ => match error.into() {
+                QueueError::Unavailable(words) => {
+                    QueueError::Unavailable(format!("{path}: {words}"))
+                }
+                QueueError::Unusable(words) => QueueError::Unusable(format!("{path}: {words}")),
+            },
         }
     }
 }
 
-async fn first_row(conn: &mut SqliteConnection, clock: &dyn HostClock) -> Result<(), QueueError> {
+/// Why a file was not opened.
+enum Trouble {
+    Sqlite(sqlx::Error),
+    Refused(String),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+async fn first_row(conn: &mut SqliteConnection, clock: &dyn HostClock) -> Result<(), sqlx::Error> {
     let (up, wall) = (clock.uptime(), clock.wall());
     let sql = "INSERT INTO meta (one, version, boot_id, clock_offset, last_seen)
                VALUES (1, 0, $1, $2, $3)";
@@ -147,8 +172,4 @@ async fn first_row(conn: &mut SqliteConnection, clock: &dyn HostClock) -> Result
         .execute(conn)
         .await?;
     Ok(())
-}
-
-fn is_busy(words: &str) -> bool {
-    words.contains("locked") || words.contains("busy")
 }

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{
     error::corrupt,
-    lanes::{self, Lane, LaneRow, hold},
+    lanes::{self, Hold, Lane, LaneRow, hold},
     record::{JobRow, Surroundings, attempts},
 };
 use crate::queue::{JobFilter, JobRecord, LaneFilter, LaneRecord, QueueError, QueueRecord, Status};
@@ -199,8 +199,12 @@ async fn record(
     only_held: bool,
     now: Moment,
 ) -> Result<Option<LaneRecord>, QueueError> {
-    let hold = hold(conn, &lane, now).await?;
-    let held = lane.paused || hold.parked.is_some() || (hold.full && lane.waiting > 0);
+    let Hold { mut parked, full } = hold(conn, &lane, now).await?;
+    if lane.waiting == 0 {
+        // A limit parks nobody where nobody waits.
+        parked = lane.park.clone().filter(|(until, _)| *until > now);
+    }
+    let held = lane.paused || parked.is_some() || (full && lane.waiting > 0);
     if only_held && !held {
         return Ok(None);
     }
@@ -208,7 +212,7 @@ async fn record(
         waiting: lane.waiting,
         in_flight: lane.running,
         paused: lane.paused,
-        parked: hold.parked,
+        parked,
         policy: lane.policy,
         lane: lane.key,
     }))

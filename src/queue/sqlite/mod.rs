@@ -1,12 +1,12 @@
 //! The embedded queue: one SQLite file, shared by the processes of one host.
 //!
-//! Each process has one connection that writes, owned by a task ([`writer`]), and a few that read.
-//! A verb of the port is one file here and runs inside a transaction ([`tx`]); verbs that come at
-//! the same time share one. `migrations/queue` has the schema and says how lanes and turns are kept.
+//! Each process has one connection that writes, owned by a task (`writer`), and a few that read. A
+//! verb of the port is one file here and runs inside a transaction (`tx`); verbs that come at the
+//! same time share one. `migrations/queue` has the schema and says how lanes and turns are kept.
 //!
-//! * time: [`clock`]; * who waits, and how news reach them: [`wake`]
-//! * in: [`enqueue`]; out: [`claim`] by [`turns`]; back: [`settle`], [`rescue`]
-//! * what holds a lane: [`lanes`], [`limits`]
+//! * time: `clock`; who waits, and how news reach them: `wake`
+//! * in: `enqueue`; out: `claim` by `turns`; back: `settle`, `rescue`
+//! * what holds a lane back: `lanes`, `limits`
 
 mod cancel;
 mod claim;
@@ -42,7 +42,12 @@ use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
 use tokio::task::AbortHandle;
 
 pub use self::clock::{HostClock, SystemHostClock, Uptime};
-use self::{clock::Anchor, file::File, wake::Wake, writer::Writer};
+use self::{
+    clock::{Anchor, Kept},
+    file::File,
+    wake::Wake,
+    writer::Writer,
+};
 use super::{
     Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
     LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason, PauseTarget, Queue,
@@ -102,8 +107,11 @@ impl SqliteQueue {
         Ok(queue)
     }
 
-    async fn read(&self) -> Result<PoolConnection<Sqlite>, QueueError> {
-        Ok(self.readers.acquire().await?)
+    /// A connection to read from, and the time by the file's clock.
+    async fn read(&self) -> Result<(PoolConnection<Sqlite>, Moment), QueueError> {
+        let mut conn = self.readers.acquire().await?;
+        let kept = Kept::load(&mut conn).await?;
+        Ok((conn, self.anchor.observe(&kept)))
     }
 }
 
@@ -203,19 +211,23 @@ impl Queue for SqliteQueue {
 #[async_trait]
 impl Inspect for SqliteQueue {
     async fn job(&self, tenant: &TenantId, id: JobId) -> Result<Option<JobRecord>, QueueError> {
-        inspect::job(&mut *self.read().await?, tenant, id, self.now()).await
+        let (mut conn, now) = self.read().await?;
+        inspect::job(&mut conn, tenant, id, now).await
     }
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, QueueError> {
-        inspect::jobs(&mut *self.read().await?, filter, self.now()).await
+        let (mut conn, now) = self.read().await?;
+        inspect::jobs(&mut conn, filter, now).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, QueueError> {
-        inspect::queues(&mut *self.read().await?, self.now()).await
+        let (mut conn, now) = self.read().await?;
+        inspect::queues(&mut conn, now).await
     }
 
     async fn lanes(&self, filter: &LaneFilter) -> Result<Vec<LaneRecord>, QueueError> {
-        inspect::lanes(&mut *self.read().await?, filter, self.now()).await
+        let (mut conn, now) = self.read().await?;
+        inspect::lanes(&mut conn, filter, now).await
     }
 
     async fn changed(&self, seen: Seen, at_most: Duration) -> Seen {

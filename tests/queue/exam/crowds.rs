@@ -12,7 +12,8 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::Adapter;
 use crate::queue::jobs::{
-    LEASE, QUEUE, claim, done, idempotency, ids, job, jobs, put, submission, tenant,
+    LEASE, MINUTE, QUEUE, claim, done, idempotency, ids, job, jobs, limit, limited, put,
+    submission, tenant,
 };
 
 pub(crate) async fn a_job_is_never_claimed_twice_over_several_handles(adapter: &dyn Adapter) {
@@ -119,4 +120,32 @@ pub(crate) async fn a_caller_that_goes_away_blocks_nobody(adapter: &dyn Adapter)
     let claimed = claim(&*queue, 1_000).await;
     let theirs = claimed.iter().filter(|c| c.tenant == tenant("a")).count();
     assert_eq!((theirs % 10, claimed.len() - theirs), (0, 1));
+}
+
+pub(crate) async fn limits_hold_when_everybody_draws_at_once(adapter: &dyn Adapter) {
+    // given a bucket that lanes and draws share, and handles as several processes have them
+    let (one, _) = adapter.open().await;
+    let (two, _) = adapter.open().await;
+    let shared = limit("b", 30, MINUTE);
+    for lane in ["x", "y", "z"] {
+        put(&*one, "a", limited(jobs(lane, 50), vec![shared.clone()])).await;
+    }
+
+    // when
+    let mut callers = JoinSet::new();
+    for index in 0..80 {
+        let queue = Arc::clone(if index % 2 == 0 { &one } else { &two });
+        let shared = shared.clone();
+        callers.spawn(async move {
+            if index % 4 < 2 {
+                usize::from(queue.draw(&tenant("a"), &shared).await.unwrap().granted)
+            } else {
+                claim(&*queue, 3).await.len()
+            }
+        });
+    }
+    let drawn: usize = callers.join_all().await.into_iter().sum();
+
+    // then all of the allowance was given out, and nothing beyond
+    assert_eq!(drawn, 30);
 }

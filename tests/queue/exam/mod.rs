@@ -42,7 +42,8 @@ macro_rules! exam {
             a_job_is_never_claimed_twice_over_several_handles
             a_thousand_equal_submissions_make_one_job
             one_bad_submission_does_not_fail_its_neighbours
-            a_caller_that_goes_away_blocks_nobody;
+            a_caller_that_goes_away_blocks_nobody
+            limits_hold_when_everybody_draws_at_once;
         dead:
             a_failed_job_is_retried_with_all_its_attempts
             a_cancelled_job_is_retried

@@ -146,9 +146,11 @@ pub(crate) async fn queues_are_counted(adapter: &dyn Adapter) {
 }
 
 pub(crate) async fn lanes_are_listed(adapter: &dyn Adapter) {
-    // given lanes that are free, limited, parked and paused
+    // given lanes that are used up but empty, free, limited, parked and paused
     let (queue, _) = adapter.open().await;
     let narrow = vec![limit("b", 1, MINUTE)];
+    put(&*queue, "a", limited(jobs("0-empty", 1), vec![limit("own", 1, MINUTE)])).await;
+    claim_one(&*queue).await;
     put(&*queue, "a", limited(jobs("1-limited", 3), narrow.clone())).await;
     claim_one(&*queue).await;
     let until = queue.now().plus(MINUTE);
@@ -174,13 +176,14 @@ pub(crate) async fn lanes_are_listed(adapter: &dyn Adapter) {
         .collect();
     let limited = Some((until, ParkReason::Limit("b 1".into())));
     let expected = [
+        (lane("a", "0-empty"), 0, 1, false, None),
         (lane("a", "1-limited"), 2, 1, false, limited),
         (lane("a", "2-free"), 2, 0, false, None),
         (lane("a", "3-parked"), 1, 0, false, Some((until, reason))),
         (lane("b", "4-paused"), 1, 0, true, None),
     ];
     assert_eq!(told, expected);
-    assert_eq!(all[0].policy.limits, narrow);
-    assert_eq!(held, [all[0].clone(), all[2].clone(), all[3].clone()]);
-    assert_eq!((one, two), (all[3..].to_vec(), all[..2].to_vec()));
+    assert_eq!(all[1].policy.limits, narrow);
+    assert_eq!(held, [all[1].clone(), all[3].clone(), all[4].clone()]);
+    assert_eq!((one, two), (all[4..].to_vec(), all[..2].to_vec()));
 }
