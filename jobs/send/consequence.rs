@@ -28,55 +28,59 @@ pub(super) fn consequence(
     now: Moment,
     pauses: &Pauses,
 ) -> Consequence {
+    // Up to the login the server has not heard of this mail: whatever it says is about us.
+    let about_the_mail = refusal.phase > Phase::Auth;
+    let lane_waits =
+        if about_the_mail { lane_wait(refusal, pauses) } else { Some(early(refusal, pauses)) };
     let cause = || Cause::new(code(refusal.meaning), refusal.message.clone());
-    let lane = |wait: Duration| Stop::Snooze {
-        until: now.plus(wait),
-        why: refusal.message.clone(),
-        scope: Scope::Lane,
-    };
-    let retry = |wait: Duration| Stop::Retry { cause: cause(), after: Some(wait) };
-    let cancel = || Stop::Cancel { cause: cause() };
-    // The server has not heard of this mail yet: whatever it says is about us.
-    let before_the_mail = refusal.phase <= Phase::Auth;
-    let stop = match refusal.meaning {
-        Meaning::ServerAway | Meaning::Later | Meaning::Greylisted | Meaning::RecipientBusy
-            if before_the_mail =>
-        {
-            lane(step(&pauses.server_away, refusal.in_a_row))
+    let stop = match (lane_waits, mail_wait(refusal.meaning, attempt, pauses)) {
+        (Some(wait), _) => {
+            Stop::Snooze { until: now.plus(wait), why: refusal.message.clone(), scope: Scope::Lane }
         }
-        // A server that goes away over this very mail must not block the lane with it.
-        Meaning::ServerAway => retry(step(&pauses.server_away, attempt)),
-        Meaning::ConfigError | Meaning::SenderRefused | Meaning::AuthenticationBlocked => {
-            lane(pauses.misconfigured)
-        }
-        Meaning::AuthInvalid => lane(pauses.login_refused),
-        Meaning::AuthLater => lane(pauses.login_later),
-        Meaning::QuotaSpent if is_connection_limit(refusal) => lane(pauses.connections_spent),
-        Meaning::QuotaSpent => lane(pauses.quota_spent),
-        Meaning::RateLimited => lane(step(&pauses.rate_limited, refusal.in_a_row)),
-        Meaning::RecipientBusy => retry(pauses.recipient_busy),
-        Meaning::Greylisted => retry(step(&pauses.greylisted, attempt)),
-        Meaning::Later => retry(step(&pauses.later, attempt)),
-        Meaning::HardBounce
-        | Meaning::SoftBounce
-        | Meaning::MessageError
-        | Meaning::PolicyBlocked
-        | Meaning::Failed
-            if before_the_mail =>
-        {
-            lane(pauses.misconfigured)
-        }
-        Meaning::Unknown
-        | Meaning::HardBounce
-        | Meaning::SoftBounce
-        | Meaning::MessageError
-        | Meaning::PolicyBlocked
-        | Meaning::Failed => cancel(),
+        (None, Some(wait)) => Stop::Retry { cause: cause(), after: Some(wait) },
+        (None, None) => Stop::Cancel { cause: cause() },
     };
     Consequence {
         stop,
-        suppress: refusal.meaning == Meaning::HardBounce && !before_the_mail,
+        suppress: refusal.meaning == Meaning::HardBounce && about_the_mail,
         login_refused: refusal.meaning == Meaning::AuthInvalid,
+    }
+}
+
+/// How long the lane waits after a refusal that came before the server had heard of the mail.
+fn early(refusal: &Refusal, pauses: &Pauses) -> Duration {
+    match refusal.meaning {
+        Meaning::ServerAway | Meaning::Later | Meaning::Greylisted | Meaning::RecipientBusy => {
+            step(&pauses.server_away, refusal.in_a_row)
+        }
+        _ => lane_wait(refusal, pauses).unwrap_or(pauses.misconfigured),
+    }
+}
+
+/// How long the lane waits, when the refusal is about the mailbox and not about the mail.
+fn lane_wait(refusal: &Refusal, pauses: &Pauses) -> Option<Duration> {
+    match refusal.meaning {
+        Meaning::ConfigError | Meaning::SenderRefused | Meaning::AuthenticationBlocked => {
+            Some(pauses.misconfigured)
+        }
+        Meaning::AuthInvalid => Some(pauses.login_refused),
+        Meaning::AuthLater => Some(pauses.login_later),
+        Meaning::QuotaSpent if is_connection_limit(refusal) => Some(pauses.connections_spent),
+        Meaning::QuotaSpent => Some(pauses.quota_spent),
+        Meaning::RateLimited => Some(step(&pauses.rate_limited, refusal.in_a_row)),
+        _ => None,
+    }
+}
+
+/// How long this mail waits before it is tried again; `None`: never.
+fn mail_wait(meaning: Meaning, attempt: u32, pauses: &Pauses) -> Option<Duration> {
+    match meaning {
+        // A server that goes away over this very mail must not block the lane with it.
+        Meaning::ServerAway => Some(step(&pauses.server_away, attempt)),
+        Meaning::RecipientBusy => Some(pauses.recipient_busy),
+        Meaning::Greylisted => Some(step(&pauses.greylisted, attempt)),
+        Meaning::Later => Some(step(&pauses.later, attempt)),
+        _ => None,
     }
 }
 

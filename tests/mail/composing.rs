@@ -188,9 +188,9 @@ proptest! {
         let escape = |text: &str| text.replace('{', "\\{");
         let payload = serde_json::json!({
             "channel": "email", "account": FROM,
-            "to": {"email": email.clone(), "name": name.clone()},
+            "to": {"email": email, "name": name},
             "content": {"subject": escape(&subject), "text": escape(&text)},
-            "headers": {(header.clone()): value.clone()},
+            "headers": {(header.clone()): value},
         });
         if jobs::catalogue().find("send").unwrap().check(&payload).is_ok() {
             let mut letter = whole();
@@ -200,7 +200,7 @@ proptest! {
             let mail = any_mailer_once().compose(&letter);
             prop_assert!(mail.is_ok(), "{:?}", mail);
             let mail = mail.unwrap();
-            prop_assert_eq!(mail.to, email.clone());
+            prop_assert_eq!(mail.to, email.as_str());
             let read = parse(&mail.bytes);
             prop_assert_eq!(read.to().unwrap().first().unwrap().address(), Some(email.as_str()));
         }

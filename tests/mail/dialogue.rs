@@ -95,6 +95,19 @@ async fn a_kept_connection_that_the_server_closed_is_replaced() {
     assert_eq!((server.seen().connections, server.seen().mails), (2, 2));
 }
 
+/// An answer too many would be taken for the next mail's.
+#[tokio::test]
+async fn a_connection_that_has_more_to_say_is_not_kept() {
+    let chatty = Act::Say(Phase::Dot, "250 taken\r\n250 taken again".into());
+    let gone = Act::Say(Phase::Rcpt, "550 5.1.1 no".into());
+    let script =
+        Script::new().recipient("ada@example.org", [chatty]).recipient("gone@example.org", [gone]);
+    let (server, mailer) = stage(script).await;
+    send(&mailer, "ada@example.org").await.unwrap();
+    assert_eq!(meaning(send(&mailer, "gone@example.org").await), Meaning::HardBounce);
+    assert_eq!(server.seen().connections, 2);
+}
+
 #[tokio::test]
 async fn logins_work_by_both_mechanisms_and_are_counted() {
     for mechanisms in ["PLAIN", "LOGIN", "LOGIN PLAIN"] {

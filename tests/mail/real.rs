@@ -144,6 +144,17 @@ async fn every_answer_of_the_server_gets_its_row() {
     }
 }
 
+/// Exim stays after a 421; RFC 5321 says that it goes, and so do we.
+#[tokio::test]
+async fn a_connection_ends_with_its_421() {
+    let stack = MailStack::from_env();
+    let mailer = alice(&stack, Security::Tls);
+    refusal(&mailer, ALICE, &letter(ALICE, "throttled@fail.test", &unique())).await;
+    let mail = mailer.compose(&letter(ALICE, "carol@remote.test", &unique())).unwrap();
+    let receipt = mailer.send(&tenant(), ALICE, &mail, &Gate::open()).await.unwrap();
+    assert!(receipt.logged_in);
+}
+
 #[tokio::test]
 async fn a_sender_who_may_not_is_told_apart() {
     let stack = MailStack::from_env();

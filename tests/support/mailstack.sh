@@ -13,6 +13,7 @@
 # REASON@fail.test is refused as the tables `refuse_*` below say.
 set -euo pipefail
 
+PATH=$PATH:/usr/sbin:/sbin # where Debian keeps daemons, and ordinary users do not look
 packages="exim4-daemon-light dovecot-core dovecot-imapd dovecot-lmtpd openssl"
 
 fail() { echo "mailstack: $1" >&2; exit "${2:-1}"; }
