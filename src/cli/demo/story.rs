@@ -118,3 +118,100 @@ impl Story {
         self.names.get(&job.id).cloned().unwrap_or_else(|| job.id.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jobs::contract::{Cause, Cursor, LaneName};
+
+    use super::*;
+    use crate::queue::{LanePolicy, LaneRef, Priority};
+
+    const NOW: Moment = Moment::from_millis(1_781_082_000_000);
+
+    fn job(status: Status, outcomes: &[(&str, &str)]) -> JobRecord {
+        let attempt = |(outcome, words): &(&str, &str)| AttemptRecord {
+            number: 1,
+            started_at: NOW,
+            ended_at: Some(NOW),
+            outcome: Some((*outcome).to_owned()),
+            error: Some(Cause::new("code", *words)),
+            worker: "w".into(),
+        };
+        JobRecord {
+            id: JobId::from_u128(1),
+            tenant: "dev".parse().unwrap(),
+            kind: "send".into(),
+            queue: "send".into(),
+            lane: LaneName::mailbox("a@example.com"),
+            status,
+            priority: Priority::Normal,
+            attempt: 1,
+            max_attempts: 8,
+            crashes: 0,
+            cursor: Cursor::default(),
+            result: None,
+            skipped: None,
+            error: None,
+            attempts: outcomes.iter().map(attempt).collect(),
+            waiting: None,
+            cancelled_by: None,
+            cancel_requested: false,
+            retryable: false,
+            run_at: NOW,
+            created_at: NOW,
+            started_at: None,
+            completed_at: None,
+            tags: Vec::new(),
+            request_id: "req_1".into(),
+            version: 1,
+        }
+    }
+
+    fn lane(until: Moment) -> LaneRecord {
+        LaneRecord {
+            lane: LaneRef {
+                queue: "send".into(),
+                tenant: "dev".parse().unwrap(),
+                name: LaneName::mailbox("a@example.com"),
+            },
+            waiting: 2,
+            in_flight: 0,
+            paused: false,
+            parked: Some((until, ParkReason::Limit("mailbox 5/5s".into()))),
+            policy: LanePolicy::default(),
+        }
+    }
+
+    fn story() -> Story {
+        Story::new([(JobId::from_u128(1), "Ada Lovelace".to_owned())].into(), Paint::none())
+    }
+
+    #[test]
+    fn each_thing_is_told_once() {
+        let mut story = story();
+        let waits = [job(Status::Scheduled, &[("retried", "451 later")])];
+        let told = story.look(&waits, &[], NOW);
+        assert_eq!(told, ["retry   Ada Lovelace: 451 later; it will be tried again"]);
+        assert!(story.look(&waits, &[], NOW).is_empty());
+        let sent = [job(Status::Completed, &[("retried", "451 later"), ("completed", "")])];
+        assert_eq!(story.look(&sent, &[], NOW), ["sent    Ada Lovelace, from a@example.com"]);
+        assert!(story.look(&sent, &[], NOW).is_empty());
+        assert_eq!((story.retries, story.snoozes), (1, 0));
+    }
+
+    #[test]
+    fn a_lane_is_told_of_when_it_is_parked_and_not_when_that_is_over() {
+        let mut story = story();
+        let later = NOW.plus(std::time::Duration::from_secs(5));
+        let told = story.look(&[], &[lane(later)], NOW);
+        assert!(told[0].starts_with("parked  the lane of a@example.com for 5.0 s"), "{told:?}");
+        assert!(story.look(&[], &[lane(later)], NOW).is_empty());
+        assert!(story.look(&[], &[lane(NOW)], NOW).is_empty());
+    }
+
+    #[test]
+    fn what_a_server_said_does_not_reach_the_terminal_raw() {
+        let told = story().look(&[job(Status::Queued, &[("snoozed", "\u{1b}[2J")])], &[], NOW);
+        assert!(!told[0].contains('\u{1b}'), "{told:?}");
+    }
+}
