@@ -69,13 +69,13 @@ domain = \"example.org\"
     );
     for expected in [
         "line 2: mailboxes[0].email_address: expected an address",
-        "line 3: mailboxes[0].transport: expected one of file, smtp, got \"pigeon\"",
+        "line 3: mailboxes[0].transport: expected file or smtp, got \"pigeon\"",
         "line 4: mailboxes[0].limits: expected a rate",
         "line 5: mailboxes[0].colour: there is no such option",
         "line 7: mailboxes[1].email_address: expected an address; it is missing",
         "line 7: mailboxes[1].host: expected the name of an SMTP server; it is missing",
         "line 9: mailboxes[1].port: ",
-        "line 10: mailboxes[1].security: expected one of tls, starttls, none, got \"ssl\"",
+        "line 10: mailboxes[1].security: expected tls, starttls or none, got \"ssl\"",
         "line 7: mailboxes[1].username: a login has both",
         "line 13: suppressions[0].email_address: expected either email_address or domain",
         "line 17: there is no \"limits\"",
