@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jobs::contract::{TenantId, ports::Clock};
+use jobs::contract::{Moment, TenantId, ports::Clock};
 
 use super::App;
 use crate::{
@@ -10,11 +10,13 @@ use crate::{
     clock::SystemClock,
     http::auth::Keys,
     secrets::Environment,
-    store::{MailboxSettings, NewKey, NewKeyError},
+    store::{KeyRecord, MailboxSettings, NewKey, NewKeyError},
 };
 
 /// The mailbox of tenant `dev`; its mail is written to files.
 const DEV_MAILBOX: &str = "dev@example.com";
+/// What marks the keys that are made here.
+const LABEL: &str = "made by postrider up";
 
 impl App {
     /// Whether this is a key that the façade would take.
@@ -38,20 +40,32 @@ impl App {
         if self.store.mailbox_row(&tenant, DEV_MAILBOX).await?.is_none() {
             self.store.apply(&tenant, &[MailboxSettings::file(DEV_MAILBOX)], &[], now).await?;
         }
+        self.revoke_lost_keys(&tenant, now).await?;
         let new = NewKey {
             environment: Environment::Test,
-            label: Some("made by postrider up".into()),
+            label: Some(LABEL.into()),
             scopes: keys::all_scopes(self.intake.catalogue()),
             expires_at: None,
         };
         match self.store.create_key(&tenant, &new, now).await {
             Ok(key) => Ok(key.reveal().to_owned()),
             Err(NewKeyError::TooMany(_)) => Err(Failure::config(
-                "the key of tenant dev is gone from dev.key, and the tenant has all the keys it may \
-                 have: revoke one with `postrider keys revoke --tenant dev ID`",
+                "tenant dev has all the keys that it may have: revoke one with \
+                 `postrider keys revoke --tenant dev ID`",
             )),
             Err(NewKeyError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// A key is made anew because the one before is lost: nobody shall use that one.
+    async fn revoke_lost_keys(&self, tenant: &TenantId, now: Moment) -> Result<(), Failure> {
+        let keys = self.store.keys(tenant).await?;
+        let lost =
+            |key: &&KeyRecord| key.label.as_deref() == Some(LABEL) && key.revoked_at.is_none();
+        for key in keys.iter().filter(lost) {
+            self.store.revoke_key(tenant, &key.id, now).await?;
+        }
+        Ok(())
     }
 
     /// Loads a file of mailboxes or of people for tenant `dev`, as `postrider apply` does.

@@ -80,7 +80,7 @@ impl Drop for Presence {
 }
 
 macro_rules! kind {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, |$self:ident, $ctx:ident| $body:expr $(, $item:item)*) => {
+    ($(#[$doc:meta])* $name:ident, $kind:tt, |$self:ident, $ctx:ident| $body:expr $(, $item:item)*) => {
         $(#[$doc])*
         #[derive(Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -105,9 +105,9 @@ macro_rules! kind {
         }
     };
     (@timeout "slow") => { const TIMEOUT: Duration = Duration::from_millis(30); };
-    (@timeout $other:literal) => { const TIMEOUT: Duration = LONG; };
+    (@timeout $other:tt) => { const TIMEOUT: Duration = LONG; };
     (@waits "inline") => { const WAITS: bool = false; };
-    (@waits $other:literal) => {};
+    (@waits $other:tt) => {};
 }
 
 kind!(

@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use jobs::contract::{Catalogue, Job, JobId, LaneName, TenantId, fakes};
+use jobs::contract::{Catalogue, Job, JobId, LaneName, Ports, TenantId, fakes};
 use postrider::{
     queue::{
         Ask, Cancelled, Claimed, Enqueued, JobFilter, JobRecord, NewJob, Priority, Queue,
         Submission,
     },
-    worker::{WorkerConfig, Workers},
+    worker::{QueueClock, WorkerConfig, Workers},
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -102,7 +102,10 @@ impl Rig {
             "worker-1".into(),
             Arc::clone(&self.queue),
             catalogue(),
-            fakes::Fakes::default().ports(),
+            Arc::new(Ports {
+                clock: Arc::new(QueueClock(Arc::clone(&self.queue))),
+                ..(*fakes::Fakes::default().ports()).clone()
+            }),
         );
         AtWork { task: tokio::spawn(workers.run(shutdown.clone())), shutdown }
     }
