@@ -169,7 +169,7 @@ async fn next_at(tx: &mut Tx<'_>, queue: &str) -> Result<Option<Moment>, QueueEr
         let Some((lane, promised)) = first else { return Ok(None) };
         let promised = promised.map_or(tx.now, Moment::from_millis);
         at = Some(promised);
-        if lanes::refresh(tx, lane).await? == at {
+        if lanes::refresh(tx, [lane]).await? == at {
             break;
         }
     }

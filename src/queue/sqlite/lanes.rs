@@ -1,15 +1,26 @@
 //! A lane's row, and the one place that works out whether something in it may be claimed.
 
 use jobs::contract::{LaneName, Moment};
+use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{error::corrupt, limits, tx::Tx};
 use crate::queue::{LanePolicy, LaneRef, ParkReason, QueueError};
 
-pub(super) const FIRST_RUNS: &str = "
-SELECT (SELECT min(run_at) FROM jobs WHERE lane = $1 AND priority = 0 AND state = 'waiting'),
-       (SELECT min(run_at) FROM jobs WHERE lane = $1 AND priority = 1 AND state = 'waiting'),
-       (SELECT min(run_at) FROM jobs WHERE lane = $1 AND priority = 2 AND state = 'waiting')";
+/// Lanes (JSON: their numbers), each with the moment at which its first job runs; the head of each
+/// priority is one index look-up.
+pub(super) const OUTLOOK: &str = "
+SELECT id, queue, tenant, name, policy, paused, parked_until, park_reason, turn, state, next_at,
+       waiting, running,
+       nullif(min(
+           coalesce((SELECT min(run_at) FROM jobs
+                      WHERE lane = lanes.id AND priority = 0 AND state = 'waiting'), $2),
+           coalesce((SELECT min(run_at) FROM jobs
+                      WHERE lane = lanes.id AND priority = 1 AND state = 'waiting'), $2),
+           coalesce((SELECT min(run_at) FROM jobs
+                      WHERE lane = lanes.id AND priority = 2 AND state = 'waiting'), $2)
+       ), $2) AS first_run
+  FROM lanes WHERE id IN (SELECT value FROM json_each($1))";
 
 pub(super) const LOAD: &str = "
 SELECT id, queue, tenant, name, policy, paused, parked_until, park_reason, turn, state, next_at,
@@ -65,6 +76,9 @@ pub(super) struct LaneRow {
     next_at: Option<i64>,
     waiting: i64,
     running: i64,
+    /// Only where it was asked for.
+    #[sqlx(default)]
+    first_run: Option<i64>,
 }
 
 impl TryFrom<LaneRow> for Lane {
@@ -214,18 +228,43 @@ pub(super) async fn next_turns(
     Ok(sqlx::query_scalar(sql).bind(queue).bind(count).fetch_one(&mut *tx.conn).await?)
 }
 
-/// Works the lane's state out anew, and wakes its queue if something may be claimed, now or at an
-/// earlier moment than was known. Answers that moment, if there is one.
-pub(super) async fn refresh(tx: &mut Tx<'_>, id: i64) -> Result<Option<Moment>, QueueError> {
-    let Some(lane) = Lane::load(tx.conn, id).await? else { return Ok(None) };
-    let (state, next_at) = outlook(tx.conn, &lane, tx.now).await?;
+/// Works the states of lanes out anew, and wakes their queues if something may be claimed, now or at
+/// an earlier moment than was known. Answers the first such moment, if there is one.
+pub(super) async fn refresh(
+    tx: &mut Tx<'_>,
+    ids: impl IntoIterator<Item = i64>,
+) -> Result<Option<Moment>, QueueError> {
+    let ids: Vec<i64> = ids.into_iter().collect();
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let rows: Vec<LaneRow> = sqlx::query_as(OUTLOOK)
+        .bind(json!(ids).to_string())
+        .bind(i64::MAX)
+        .fetch_all(&mut *tx.conn)
+        .await?;
+    let mut first = None;
+    for row in rows {
+        let first_run = row.first_run.map(Moment::from_millis);
+        let at = refresh_one(tx, &row.try_into()?, first_run).await?;
+        first = [first, at].into_iter().flatten().min();
+    }
+    Ok(first)
+}
+
+async fn refresh_one(
+    tx: &mut Tx<'_>,
+    lane: &Lane,
+    first_run: Option<Moment>,
+) -> Result<Option<Moment>, QueueError> {
+    let (state, next_at) = outlook(tx.conn, lane, first_run, tx.now).await?;
     let earlier = next_at.is_some_and(|at| lane.state.1.is_none_or(|known| at < known));
     if state == State::Ready || (earlier && lane.state.0 != State::Ready) {
         tx.wake(&lane.key.queue);
     }
     if (state, next_at) != lane.state {
         sqlx::query("UPDATE lanes SET state = $2, next_at = $3 WHERE id = $1")
-            .bind(id)
+            .bind(lane.id)
             .bind(state.as_str())
             .bind(next_at.map(Moment::millis))
             .execute(&mut *tx.conn)
@@ -237,19 +276,13 @@ pub(super) async fn refresh(tx: &mut Tx<'_>, id: i64) -> Result<Option<Moment>, 
 async fn outlook(
     conn: &mut SqliteConnection,
     lane: &Lane,
+    first_run: Option<Moment>,
     now: Moment,
 ) -> Result<(State, Option<Moment>), QueueError> {
-    const IDLE: (State, Option<Moment>) = (State::Idle, None);
-    if lane.paused || lane.waiting == 0 || lane.seats() == 0 {
-        return Ok(IDLE);
-    }
-    let firsts: (Option<i64>, Option<i64>, Option<i64>) =
-        sqlx::query_as(FIRST_RUNS).bind(lane.id).fetch_one(&mut *conn).await?;
-    let Some(first) = [firsts.0, firsts.1, firsts.2].into_iter().flatten().min() else {
-        return Ok(IDLE);
-    };
-    let parked = hold(conn, lane, now).await?.parked.map_or(first, |(until, _)| until.millis());
-    let at = Moment::from_millis(first.max(parked));
+    let first_run = first_run.filter(|_| !lane.paused && lane.seats() > 0);
+    let Some(first_run) = first_run else { return Ok((State::Idle, None)) };
+    let parked = hold(conn, lane, now).await?.parked;
+    let at = parked.map_or(first_run, |(until, _)| until.max(first_run));
     Ok(if at <= now { (State::Ready, None) } else { (State::Later, Some(at)) })
 }
 

@@ -20,7 +20,7 @@ const HOT: [(&str, &str); 28] = [
     ("turns::TENANT_TURNS", turns::TENANT_TURNS),
     ("turns::LANE_TURNS", turns::LANE_TURNS),
     ("lanes::READY_IN_TURN", lanes::READY_IN_TURN),
-    ("lanes::FIRST_RUNS", lanes::FIRST_RUNS),
+    ("lanes::OUTLOOK", lanes::OUTLOOK),
     ("lanes::FIND", lanes::FIND),
     ("lanes::LOAD", lanes::LOAD),
     ("settle::RUNNING", settle::RUNNING),

@@ -103,9 +103,8 @@ impl<'c> Tx<'c> {
 
     /// Works out the state of every lane touched so far.
     pub(super) async fn flush(&mut self) -> Result<(), QueueError> {
-        for lane in std::mem::take(&mut self.touched) {
-            lanes::refresh(self, lane).await?;
-        }
+        let touched = std::mem::take(&mut self.touched);
+        lanes::refresh(self, touched).await?;
         Ok(())
     }
 
