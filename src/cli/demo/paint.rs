@@ -15,6 +15,10 @@ impl Paint {
         Self { colours: io::stdout().is_terminal() && !unwanted }
     }
 
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { colours: false }
+    }
 
     fn with(self, code: &str, text: &str) -> String {
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
