@@ -9,6 +9,7 @@ use super::App;
 use crate::{
     cli::Failure,
     clock::SystemClock,
+    config::Layers,
     http::{
         self, Facade, FacadeDeps,
         admin::{Admin, Check},
@@ -81,7 +82,8 @@ impl App {
         let mut answering = Playing::new();
         if let Some((admin, listener)) = admin {
             let stop = admin_stop.clone();
-            answering.spawn(async move { admin.serve(listener, stop).await.map_err(broken) });
+            answering
+                .spawn(async move { admin.serve(listener, stop).await.map_err(|e| broken(&e)) });
         }
         let ended = match ready(address) {
             Ok(()) => all(&mut playing, &shutdown).await,
@@ -136,8 +138,10 @@ impl App {
         let Some(address) = self.config.http.admin_listen else { return Ok(None) };
         let listener = match http::listen(address).await {
             Ok(listener) => listener,
-            // Beside `up` on one host: a worker without metrics is better than no worker.
-            Err(http::ListenError::InUse(_)) if !roles.serve => {
+            // Several processes of one host have the same default, and one of them can have it: a
+            // worker without metrics is better than no worker. Who named an address gets it, or an
+            // error.
+            Err(http::ListenError::InUse(_)) if !roles.serve || is_default(address) => {
                 tracing::warn!(
                     %address,
                     "the admin listener's address is in use; this process goes on without one \
@@ -162,6 +166,11 @@ impl App {
     }
 }
 
+/// Whether this is the admin address that nobody had to name.
+fn is_default(address: SocketAddr) -> bool {
+    Layers::defaults().read().is_ok_and(|config| config.http.admin_listen == Some(address))
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     http::listen(address).await.map_err(|error| Failure::unavailable(error.to_string()))
 }
@@ -171,10 +180,10 @@ async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
-    facade.serve(listener, shutdown).await.map_err(broken)
+    facade.serve(listener, shutdown).await.map_err(|e| broken(&e))
 }
 
-fn broken(error: std::io::Error) -> Failure {
+fn broken(error: &std::io::Error) -> Failure {
     Failure::unavailable(format!("a listener is of no use any more: {error}"))
 }
 

@@ -43,7 +43,7 @@ async fn it_tells_people_in_plain_words_without_colours_where_nobody_sees_them()
         "14 of 14 mails were sent, each of them once",
         "Greylisted",
         "its limit (mailbox 5/5s) is used up",
-        "sending too fast",
+        "421 4.7.28",
         "422",
         path(&data.join("mail")),
     ] {

@@ -85,7 +85,10 @@ impl Up {
     }
 
     pub(crate) async fn start(args: &[&str], dir: TempDir) -> Self {
-        let mut command = command(args);
+        Self::spawn(command(args), dir).await
+    }
+
+    pub(crate) async fn spawn(mut command: Command, dir: TempDir) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::program::{Up, mails, path};
+use super::program::{Up, command, finish, mails, path, run};
 
 async fn post(up: &Up, body: &Value) -> (u16, Value) {
     let request = reqwest::Client::new()
@@ -64,9 +64,9 @@ async fn a_restart_shows_the_same_key_and_a_lost_one_is_replaced() {
     let second = Up::over(dir).await;
     assert_eq!(second.told("key"), key);
     assert_eq!(post(&second, &mail()).await.0, 202);
-    // When the file is lost, as often as one likes, then there is a new one.
+    // When the file is lost, then there is a new one, as long as the tenant may have more keys.
     let mut up = second;
-    for _ in 0..4 {
+    for _ in 0..2 {
         fs::remove_file(&kept).unwrap();
         up.signal("INT").await;
         let (code, _, dir) = up.end().await;
@@ -75,6 +75,12 @@ async fn a_restart_shows_the_same_key_and_a_lost_one_is_replaced() {
         assert_ne!(up.told("key"), key);
         assert_eq!(post(&up, &mail()).await.0, 202);
     }
+    fs::remove_file(&kept).unwrap();
+    up.signal("INT").await;
+    let (_, _, dir) = up.end().await;
+    let data = path(&dir.path().join("data")).to_owned();
+    let refused = run(&["up", "--data", &data, "--listen", "127.0.0.1:0"]).await.with(78);
+    assert!(refused.err.contains("postrider keys revoke"), "{refused:?}");
 }
 
 #[tokio::test]
@@ -92,14 +98,27 @@ async fn the_ready_line_is_json_when_asked_for() {
 
 #[tokio::test]
 async fn two_of_them_run_side_by_side_with_the_defaults() {
-    // Given two directories, and no option but those
+    // Given two directories, and nothing said about the admin listener
     let start = || async {
         let dir = TempDir::new().unwrap();
         let data = dir.path().join("data");
-        Up::start(&["up", "--data", path(&data), "--listen", "127.0.0.1:0"], dir).await
+        let mut command = command(&["up", "--data", path(&data), "--listen", "127.0.0.1:0"]);
+        command.env_remove("POSTRIDER_HTTP__ADMIN_LISTEN");
+        Up::spawn(command, dir).await
     };
     let (one, two) = tokio::join!(start(), start());
     assert_ne!(one.told("url"), two.told("url"));
     assert_eq!(post(&one, &mail()).await.0, 202);
     assert_eq!(post(&two, &mail()).await.0, 202);
+}
+
+#[tokio::test]
+async fn an_admin_address_that_was_named_is_had_or_an_error() {
+    let dir = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = command(&["up", "--data", path(dir.path()), "--listen", "127.0.0.1:0"]);
+    command.env("POSTRIDER_HTTP__ADMIN_LISTEN", &address);
+    let refused = finish(command).await.with(69);
+    assert!(refused.err.contains(&format!("cannot listen on {address}")), "{refused:?}");
 }

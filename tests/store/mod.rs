@@ -9,6 +9,7 @@ mod mailboxes;
 mod opening;
 mod prospects;
 mod suppressions;
+mod ticks;
 
 use std::{path::Path, time::Duration};
 
