@@ -155,10 +155,10 @@ kind!(
 );
 
 kind!(
-    /// Snoozes its lane for an hour.
+    /// Snoozes its lane for five minutes.
     Snoozes, "snoozes", |self, ctx| {
         Presence::begin(&self.stage).end();
-        let until = ctx.now().plus(Duration::from_secs(3_600));
+        let until = ctx.now().plus(Duration::from_secs(300));
         Err(Stop::Snooze { until, why: "the window is closed".into(), scope: Scope::Lane })
     }
 );
