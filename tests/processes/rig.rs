@@ -1,7 +1,7 @@
 //! Real processes over one data directory, and the signals that end or stop them.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -9,8 +9,8 @@ use std::{
 
 use jobs::contract::{JobId, TenantId};
 use postrider::{
-    mail::rehearsal::Rehearsal,
-    queue::{JobFilter, JobRecord, Queue, Status},
+    mail::Rehearsal,
+    queue::{JobRecord, Queue},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -49,19 +49,13 @@ impl House {
             ("POSTRIDER_WORKER__LEASE", LEASE),
             ("POSTRIDER_HTTP__ADMIN_LISTEN", ""),
             ("POSTRIDER_HTTP__RATE_LIMIT", "100000/min"),
-            ("POSTRIDER_LOG__LEVEL", "warn"),
+            ("POSTRIDER_LOG__LEVEL", "error"),
+            ("POSTRIDER_LIMITS__MAILBOX_IN_FLIGHT", "8"),
+            // 32 bytes, as in production: every process of the house shares it.
+            ("POSTRIDER_SECRET_KEY", "cG9zdHJpZGVyIHRlc3RzIHVzZSB0aGlzIHNlY3JldCE="),
         ];
         let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
         Self { dir, env }
-    }
-
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    pub fn path(&self) -> &Path {
-        self.dir.path()
     }
 
     fn data(&self) -> PathBuf {
@@ -115,6 +109,12 @@ impl House {
         let done = self.command(args).output().await.unwrap();
         assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// A store with tenant `dev`, where no `up` makes it.
+    pub async fn found(&self) {
+        self.run(&["migrate"]).await;
+        self.run(&["keys", "create", "--tenant", "dev", "--create-tenant"]).await;
     }
 
     /// A mailbox that sends through `server`, without limits that a test would feel.
@@ -199,10 +199,4 @@ pub async fn all_final(queue: &Arc<dyn Queue>, ids: &[JobId]) -> Vec<JobRecord> 
         records.push(record.await);
     }
     records
-}
-
-/// How many jobs are in this status.
-pub async fn count(queue: &Arc<dyn Queue>, status: Status) -> usize {
-    let filter = JobFilter { status: Some(status), limit: 100_000, ..JobFilter::default() };
-    queue.jobs(&filter).await.unwrap().len()
 }
