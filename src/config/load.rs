@@ -167,13 +167,12 @@ impl Layers {
 
     /// Names who set `option`, or a part of it.
     fn wrong(&self, option: String, words: String) -> WrongValue {
-        let is_part = |path: &str| {
-            let rest = path.strip_prefix(option.as_str());
+        let is_in = |part: &str, whole: &str| {
+            let rest = part.strip_prefix(whole);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        let whole = |path: &str| option.starts_with(path);
-        let told = self.from.iter().find(|(path, _)| is_part(path));
-        let told = told.or_else(|| self.from.iter().rfind(|(path, _)| whole(path)));
+        let told = self.from.iter().find(|(path, _)| is_in(path, &option));
+        let told = told.or_else(|| self.from.iter().rfind(|(path, _)| is_in(&option, path)));
         let from = told.map_or("the built-in defaults", |(_, from)| from.as_str());
         WrongValue { from: from.to_owned(), option, words }
     }

@@ -53,8 +53,14 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             ranges.problem("data_dir", "expected a directory, got nothing".into());
         }
+        self.worker.ranges(ranges);
         self.limits.ranges(ranges);
         self.scheduler.ranges(ranges);
+        if let Err(error) = crate::telemetry::subscriber(&self.log, std::io::sink, false) {
+            let words = error.to_string();
+            let words = words.strip_prefix("log.level: ").unwrap_or(&words);
+            ranges.problem("log.level", words.to_owned());
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::perform::QueueClock;
 use self::{leases::Leases, perform::Performer, pool::Pool, settle::Settler};
-use crate::queue::Queue;
+use crate::{config::Ranges, queue::Queue};
 
 /// How long the last verdicts may take to be stored once every run has ended.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -49,6 +49,23 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// Names the options whose values make no sense.
+    pub fn ranges(&self, ranges: &mut Ranges) {
+        let known = jobs::catalogue().queues();
+        for queue in self.queues.iter().filter(|queue| !known.contains(&queue.as_str())) {
+            let words = format!("expected some of {}, got {queue:?}", known.join(", "));
+            ranges.problem("worker.queues", words);
+        }
+        ranges.number("worker.concurrency", self.concurrency, 1..=10_000);
+        for (queue, slots) in &self.concurrency_by_queue {
+            ranges.number(&format!("worker.concurrency_by_queue.{queue}"), *slots, 1..=10_000);
+        }
+        let second = Duration::from_secs(1);
+        ranges.duration("worker.lease", self.lease, second * 5..=second * 300);
+        ranges.duration("worker.grace", self.grace, Duration::ZERO..=second * 3_600);
+        ranges.number("worker.max_crashes", self.max_crashes, 1..=100);
+    }
+
     fn slots(&self, queue: &str) -> u32 {
         self.concurrency_by_queue.get(queue).copied().unwrap_or(self.concurrency).max(1)
     }

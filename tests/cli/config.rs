@@ -92,10 +92,27 @@ fn a_wrong_variable_names_itself() {
         ("POSTRIDER_COLOUR", "red", "unknown field `colour`"),
         ("POSTRIDER_LIMITS", "red", "it is a section, not an option"),
         ("POSTRIDER_LOG__FORMAT", "xml", "expected `text` or `json`"),
+        ("POSTRIDER_LOG__LEVEL", "lots", "log.level: expected error, warn, info"),
+        ("POSTRIDER_WORKER__LEASE", "4s", "worker.lease: expected 5s to 5m, got 4s"),
+        ("POSTRIDER_WORKER__LEASE", "6m", "worker.lease: expected 5s to 5m, got 6m"),
+        ("POSTRIDER_WORKER__CONCURRENCY", "0", "worker.concurrency: expected 1 to 10000, got 0"),
+        (
+            "POSTRIDER_WORKER__CONCURRENCY_BY_QUEUE__SEND",
+            "0",
+            "concurrency_by_queue.send: expected 1",
+        ),
+        (
+            "POSTRIDER_WORKER__QUEUES",
+            "send,nothing",
+            "worker.queues: expected some of send, got \"nothing\"",
+        ),
+        ("POSTRIDER_HTTP__LISTEN", "here", "http.listen: expected an address"),
+        ("POSTRIDER_HTTP__RATE_LIMIT", "lots", "http.rate_limit: expected a rate"),
+        ("POSTRIDER_MAIL__PAUSES__QUOTA_SPENT", "soon", "expected a duration"),
     ];
     for (name, value, expected) in cases {
         let said = words(load("", &[(name, value)]));
-        assert!(said.starts_with(&format!("{name}: ")), "{said}");
+        assert!(said.starts_with(&format!("{name}: ")) && said.lines().count() == 1, "{said}");
         assert!(said.contains(expected), "{name}: {expected:?} is not in: {said}");
     }
 }
