@@ -1,7 +1,8 @@
 //! The SMTP driver when all goes well: what is on the wire, and which connection it is on.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
+use futures::StreamExt;
 use jobs::contract::ports::{Mail, Meaning, NotSent, Phase};
 use postrider::mail::{Accounts, Act, Mailer, Rehearsal, Script, Transport};
 
@@ -213,4 +214,36 @@ async fn refusals_in_a_row_are_counted_until_a_mail_is_accepted() {
         }
     }
     assert_eq!(counts, [1, 2, 0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_mails_at_once_arrive_once_each() {
+    // given
+    const MAILS: usize = 600;
+    let server = Rehearsal::start(Script::new()).await.unwrap();
+    let account = || Transport::Smtp(rehearsed(&server));
+    let froms = ["a@example.com", "b@example.com", "c@example.com"];
+    let mailer = Arc::new(mailer(&config(), froms.map(|from| (from, account()))));
+    // when
+    let sends = (0..MAILS).map(|n| {
+        let mailer = Arc::clone(&mailer);
+        async move {
+            let from = froms[n % froms.len()];
+            let mail = mailer.compose(&letter(from, &format!("to{n}@example.org"), "hi")).unwrap();
+            mailer.send(&tenant(), from, &mail, &Gate::open()).await.map(drop)
+        }
+    });
+    let sent: Vec<_> = futures::stream::iter(sends.map(tokio::spawn)).buffered(8).collect().await;
+    // then
+    assert!(sent.into_iter().all(|sent| sent.unwrap().is_ok()));
+    let delivered = server.delivered();
+    let mut to: Vec<&str> = delivered.iter().map(|mail| mail.to.as_str()).collect();
+    to.sort_unstable();
+    to.dedup();
+    assert_eq!((delivered.len(), to.len()), (MAILS, MAILS));
+    // and no mail went over a connection of another account
+    let mut senders: HashMap<usize, &str> = HashMap::new();
+    for mail in &delivered {
+        assert_eq!(*senders.entry(mail.connection).or_insert(&mail.from), mail.from);
+    }
 }
