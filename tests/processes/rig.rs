@@ -1,11 +1,6 @@
 //! Real processes over one data directory, and the signals that end or stop them.
 
-use std::{
-    path::PathBuf,
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use jobs::contract::{JobId, TenantId};
 use postrider::{
