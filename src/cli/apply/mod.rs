@@ -42,7 +42,7 @@ const SEND: &str = "send";
 /// The arguments of `postrider apply`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ApplyArgs {
-    /// Files to load, in this order: .toml with [[mailboxes]] and [[suppressions]], or .csv with people
+    /// Files to load, in this order: .toml with mailboxes and suppressions, or .csv with people
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The tenant they are for
