@@ -136,9 +136,9 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => up::run(&args, globals, out).await,
         Command::Demo(args) => demo::run(&args, globals, out).await,
-        Command::Worker(args) => roles::worker(&args, globals).await,
-        Command::Serve(args) => roles::serve(&args, globals).await,
-        Command::Scheduler(args) => roles::scheduler(&args, globals).await,
+        Command::Worker(args) => roles::worker(&args, globals, out).await,
+        Command::Serve(args) => roles::serve(&args, globals, out).await,
+        Command::Scheduler(args) => roles::scheduler(&args, globals, out).await,
         Command::Apply(args) => {
             let app = globals.open().await?;
             let json = out.is_json();
@@ -210,9 +210,15 @@ impl Globals {
         App::open(config, Embedded::No).await
     }
 
-    /// Runs roles until a signal.
-    async fn run(&self, flags: &[Override<'_>], roles: Roles) -> Result<(), Failure> {
+    /// Runs roles until a signal; says where it serves, if it does.
+    async fn run(
+        &self,
+        flags: &[Override<'_>],
+        roles: Roles,
+        out: &mut Out<'_>,
+    ) -> Result<(), Failure> {
         let app = App::open(self.read(flags)?, Embedded::No).await?;
-        app.run_roles(roles, signals::shutdown()?, |_| Ok(())).await
+        let ready = |address| out.ready(address, None);
+        app.run_roles(roles, signals::shutdown()?, ready).await
     }
 }

@@ -1,9 +1,15 @@
 //! Results on standard output: tables and lines for people, one JSON document for programs.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+};
 
 use jobs::contract::Moment;
 use serde::Serialize;
+use serde_json::json;
+
+use super::Failure;
 
 /// Where results go, and in which form.
 pub struct Out<'a> {
@@ -36,6 +42,22 @@ impl<'a> Out<'a> {
         serde_json::to_writer(&mut self.to, value)?;
         self.to.write_all(b"\n")?;
         self.to.flush()
+    }
+
+    /// The line that says that the façade serves; nothing, when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn ready(&mut self, address: Option<SocketAddr>, key: Option<&str>) -> Result<(), Failure> {
+        let Some(address) = address else { return Ok(()) };
+        let url = format!("http://{address}");
+        let key_word = key.map(|key| format!(" key={key}")).unwrap_or_default();
+        Ok(if self.json {
+            self.json(&json!({"ready": true, "url": url, "key": key}))
+        } else {
+            self.line(format!("ready url={url}{key_word}"))
+        }?)
     }
 
     /// One line for people.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::{Failure, Globals};
+use super::{Failure, Globals, Out};
 use crate::app::Roles;
 
 /// How to work.
@@ -35,7 +35,11 @@ pub struct SchedulerArgs {
 }
 
 /// Carries jobs out until a signal.
-pub(super) async fn worker(args: &WorkerArgs, globals: &Globals) -> Result<(), Failure> {
+pub(super) async fn worker(
+    args: &WorkerArgs,
+    globals: &Globals,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
     let mut flags = Vec::new();
     if let Some(queues) = &args.queues {
         flags.push(("--queues", "worker.queues", queues.clone()));
@@ -43,21 +47,29 @@ pub(super) async fn worker(args: &WorkerArgs, globals: &Globals) -> Result<(), F
     if let Some(concurrency) = args.concurrency {
         flags.push(("--concurrency", "worker.concurrency", concurrency.to_string()));
     }
-    globals.run(&flags, Roles { worker: true, ..Roles::NONE }).await
+    globals.run(&flags, Roles { worker: true, ..Roles::NONE }, out).await
 }
 
 /// Serves the façade until a signal.
-pub(super) async fn serve(args: &ServeArgs, globals: &Globals) -> Result<(), Failure> {
+pub(super) async fn serve(
+    args: &ServeArgs,
+    globals: &Globals,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
     let flags: Vec<_> = listen(args.listen).into_iter().collect();
-    globals.run(&flags, Roles { serve: true, ..Roles::NONE }).await
+    globals.run(&flags, Roles { serve: true, ..Roles::NONE }, out).await
 }
 
 /// Tends the queue and fires the crontab until a signal.
-pub(super) async fn scheduler(args: &SchedulerArgs, globals: &Globals) -> Result<(), Failure> {
+pub(super) async fn scheduler(
+    args: &SchedulerArgs,
+    globals: &Globals,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
     let crontab = args.crontab.as_ref();
     let flags: Vec<_> =
         crontab.map(|file| ("--crontab", "scheduler.crontab", file.clone())).into_iter().collect();
-    globals.run(&flags, Roles { scheduler: true, ..Roles::NONE }).await
+    globals.run(&flags, Roles { scheduler: true, ..Roles::NONE }, out).await
 }
 
 /// The flag `--listen` as an override.

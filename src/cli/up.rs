@@ -7,11 +7,9 @@ use std::{
     path::Path,
 };
 
-use clap::Args;
-use serde_json::json;
-
 use super::{Failure, Globals, Out, roles::listen, signals};
 use crate::app::{App, Embedded, Roles};
+use clap::Args;
 
 /// The file of the data directory in which the key of tenant `dev` lies, for scripts and restarts.
 const DEV_KEY: &str = "dev.key";
@@ -39,17 +37,7 @@ pub async fn run(args: &UpArgs, globals: &Globals, out: &mut Out<'_>) -> Result<
     let app = App::open(config, Embedded::Yes).await?;
     let key = dev_key(&app).await?;
     let shutdown = signals::shutdown()?;
-    let ready = |address: Option<SocketAddr>| -> Result<(), Failure> {
-        let Some(address) = address else { return Ok(()) };
-        let url = format!("http://{address}");
-        if out.is_json() {
-            out.json(&json!({"ready": true, "url": url, "key": key}))?;
-        } else {
-            out.line(format!("ready url={url} key={key}"))?;
-        }
-        Ok(())
-    };
-    app.run_roles(Roles::ALL, shutdown, ready).await
+    app.run_roles(Roles::ALL, shutdown, |address| out.ready(address, Some(&key))).await
 }
 
 /// Makes the data directory, and proves that it can be written to.

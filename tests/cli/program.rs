@@ -63,6 +63,13 @@ pub(crate) async fn run(args: &[&str]) -> Finished {
     finish(command(args)).await
 }
 
+/// Sends a signal: TERM, INT …
+pub(crate) async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("it still runs").to_string();
+    let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
+    assert!(sent.success());
+}
+
 /// A running `postrider up`.
 pub(crate) struct Up {
     child: Child,
@@ -120,9 +127,7 @@ impl Up {
     }
 
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it still runs").to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
-        assert!(sent.success());
+        signal(&self.child, name).await;
     }
 
     /// Reads on until it says a line with these words.
