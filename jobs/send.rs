@@ -5,7 +5,6 @@
 //! ends it goes out; what happens after that without an answer is `unknown`, and never sent again by
 //! itself.
 
-mod address;
 mod check;
 mod consequence;
 mod ending;

@@ -1,5 +1,6 @@
 //! The contract between a job and the engine that runs it.
 
+pub mod address;
 pub mod fakes;
 pub mod ports;
 

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::contract::Problem;
-
 use super::{
-    Send, address, headers,
+    Send, headers,
     template::{SyntaxError, Template},
 };
+use crate::contract::{Problem, address};
 
 /// The longest name of a person and the longest subject, in bytes, before and after merging.
 pub(super) const LONGEST_NAME: usize = 200;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::contract::Problem;
-
-use super::{address, check::has_control};
+use super::check::has_control;
+use crate::contract::{Problem, address};
 
 /// The longest line of a header (RFC 5322 section 2.1.1); values are kept below it, unfolded.
 const LONGEST_VALUE: usize = 900;

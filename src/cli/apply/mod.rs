@@ -2,7 +2,6 @@
 //!
 //! Each file is applied whole or not at all; applying it again changes nothing.
 
-mod address;
 mod entry;
 mod error;
 mod people;

@@ -6,10 +6,10 @@ use std::{
 };
 
 use csv::ByteRecord;
+use jobs::contract::address;
 
 use super::{
     SHOWN,
-    address::is_address,
     rows::{Rows, Unusable},
 };
 use crate::store::{BATCH, Prospect, is_field_name};
@@ -155,7 +155,7 @@ impl Column {
     fn put(&self, text: &str, person: &mut Prospect, zones: &mut Zones) -> Result<(), String> {
         let value = (!text.is_empty()).then(|| text.to_owned());
         match self {
-            Self::Email if is_address(text) => person.email = text.to_owned(),
+            Self::Email if address::flaw(text).is_none() => person.email = text.to_owned(),
             Self::Email => {
                 let got = shown(text);
                 return Err(format!("expected an address such as ada@example.org, got {got:?}"));

@@ -5,12 +5,10 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
+use jobs::contract::address::{flaw, is_domain};
 use toml::de::DeTable;
 
-use super::{
-    address::{is_address, is_domain},
-    entry::{Entry, entries, line_at},
-};
+use super::entry::{Entry, entries, line_at};
 use crate::{
     config::Rate,
     mail::Security,
@@ -141,6 +139,10 @@ fn smtp(entry: &mut Entry<'_>, settings: &mut MailboxSettings, env: Env<'_>) {
     settings.security = Some(security);
     settings.port = Some(port);
     login(entry, settings, env);
+}
+
+fn is_address(text: &str) -> bool {
+    flaw(text).is_none()
 }
 
 fn is_label(text: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Which addresses we are willing to write to.
+//! Which mail addresses Postrider is willing to write to or from: one rule for every door.
 
 /// The longest address, and the longest part before the `@` (RFC 5321 section 4.5.3.1).
 const LONGEST: usize = 254;
@@ -9,7 +9,7 @@ const LONGEST_LOCAL: usize = 64;
 /// Narrower than RFC 5321 on purpose: quoted local parts, address literals and bare host names are
 /// legal, but in a list of people they are mistakes or attacks. Internationalised local parts need
 /// SMTPUTF8 along the whole way, which hardly any mailbox has.
-pub(super) fn flaw(address: &str) -> Option<String> {
+pub fn flaw(address: &str) -> Option<String> {
     let wrong = |what: &str| Some(format!("expected an address such as ada@example.org: {what}"));
     if !address.is_ascii() {
         return wrong("it has characters outside ASCII (write the domain in its xn-- form)");
@@ -34,7 +34,7 @@ pub(super) fn flaw(address: &str) -> Option<String> {
 }
 
 /// Whether this is a full domain name: at least two labels, the last one not a number.
-fn is_domain(domain: &str) -> bool {
+pub fn is_domain(domain: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
