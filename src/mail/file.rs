@@ -15,6 +15,8 @@ use lettre::{
 };
 use tokio::fs;
 
+use super::FILES;
+
 /// Writes mails to `<dir>/<Message-ID>.eml`.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -34,7 +36,7 @@ impl Files {
         gate: &dyn PointOfNoReturn,
     ) -> Result<Receipt, NotSent> {
         let drafts = self.dir.join("drafts");
-        let draft = write(&drafts, mail).await.map_err(|e| fault(&drafts, &e))?;
+        let draft = write(&drafts, mail).await.map_err(|e| fault(&e))?;
         match gate.pass().await {
             Ok(true) => {}
             no => {
@@ -43,14 +45,15 @@ impl Files {
                 return Err(NotSent::Stopped(no.err()));
             }
         }
-        let path = self.dir.join(file_name(&mail.message_id));
-        if let Err(e) = fs::rename(&draft, &path).await {
+        let name = file_name(&mail.message_id);
+        if let Err(e) = fs::rename(&draft, self.dir.join(&name)).await {
             let _ = fs::remove_file(&draft).await;
-            return Err(fault(&path, &e));
+            return Err(fault(&e));
         }
         // The mail is there; that its name outlives a power cut is as good as we can make it.
         let _ = sync(&self.dir).await;
-        let provider_id = Some(path.display().to_string());
+        // Callers read this: where on the host the directory is, is not for them.
+        let provider_id = Some(format!("{FILES}/{name}"));
         Ok(Receipt { reply: None, provider_id, logged_in: false })
     }
 }
@@ -74,8 +77,8 @@ async fn sync(path: &Path) -> io::Result<()> {
     fs::File::open(path).await?.sync_all().await
 }
 
-fn fault(path: &Path, error: &io::Error) -> NotSent {
-    let words = format!("cannot write the mail to {}: {error}", path.display());
+fn fault(error: &io::Error) -> NotSent {
+    let words = format!("cannot write the mail to the data directory: {error}");
     NotSent::Fault(Fault::transient("mail_not_written", words))
 }
 

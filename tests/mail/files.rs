@@ -34,7 +34,7 @@ async fn a_mail_is_one_file_with_its_bytes() {
     // then
     assert_eq!(gate.asked(), 1);
     assert_eq!(receipt.reply, None);
-    assert_eq!(fs::read(receipt.provider_id.unwrap()).unwrap(), mail.bytes);
+    assert_eq!(fs::read(dir.path().join(receipt.provider_id.unwrap())).unwrap(), mail.bytes);
     let files = dir.path().join(FILES);
     assert_eq!(names(&files), ["drafts", "hi@example.com.eml"]);
     assert_eq!(names(&files.join("drafts")), [""; 0]);

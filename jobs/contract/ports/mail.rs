@@ -86,7 +86,8 @@ pub enum Phase {
 pub struct Receipt {
     /// The server's last word; `None` where there is no server (the file transport).
     pub reply: Option<Reply>,
-    /// The id that the provider gave it: a replaced Message-ID, a queue id, or the file's path.
+    /// The id that the provider gave it: a replaced Message-ID, a queue id, or the file's path inside
+    /// the data directory.
     pub provider_id: Option<String>,
     /// Whether the mailbox's login was asked for, and worked, for this mail.
     pub logged_in: bool,
