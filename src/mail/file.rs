@@ -36,7 +36,7 @@ impl Files {
         gate: &dyn PointOfNoReturn,
     ) -> Result<Receipt, NotSent> {
         let drafts = self.dir.join("drafts");
-        let draft = write(&drafts, mail).await.map_err(|e| fault(&e))?;
+        let draft = write(&drafts, mail).await.map_err(|e| fault(&self.dir, &e))?;
         match gate.pass().await {
             Ok(true) => {}
             no => {
@@ -48,7 +48,7 @@ impl Files {
         let name = file_name(&mail.message_id);
         if let Err(e) = fs::rename(&draft, self.dir.join(&name)).await {
             let _ = fs::remove_file(&draft).await;
-            return Err(fault(&e));
+            return Err(fault(&self.dir, &e));
         }
         // The mail is there; that its name outlives a power cut is as good as we can make it.
         let _ = sync(&self.dir).await;
@@ -77,7 +77,9 @@ async fn sync(path: &Path) -> io::Result<()> {
     fs::File::open(path).await?.sync_all().await
 }
 
-fn fault(error: &io::Error) -> NotSent {
+fn fault(dir: &Path, error: &io::Error) -> NotSent {
+    // The tenant hears that it failed, the operator's log where.
+    tracing::warn!(mail.dir = %dir.display(), %error, "a mail could not be written");
     let words = format!("cannot write the mail to the data directory: {error}");
     NotSent::Fault(Fault::transient("mail_not_written", words))
 }
