@@ -91,8 +91,13 @@ struct Of<J>(PhantomData<fn() -> J>);
 impl<J: Job> Typed for Of<J> {
     fn check(&self, payload: &Value) -> Result<Checked, Vec<Problem>> {
         let job: J = serde_path_to_error::deserialize(payload).map_err(|e| {
-            vec![Problem::new(pointer(e.path()), "invalid_payload", e.inner().to_string())]
+            vec![Problem::new(pointer(e.path()), "invalid_payload", words(e.inner()))]
         })?;
+        if let Some(at) = list_for_object(payload, &serde_json::to_value(&job).unwrap_or_default())
+        {
+            let words = "expected an object, got a list";
+            return Err(vec![Problem::new(at, "invalid_payload", words)]);
+        }
         let problems = job.check();
         if problems.is_empty() {
             Ok(Checked { lane: job.lane(), unique: job.unique(), items: job.items() })
@@ -115,14 +120,49 @@ impl<J: Job> Runnable for Decoded<J> {
     }
 }
 
-/// A decoder's path as a JSON pointer (RFC 6901).
+/// A decoder's words, without the names that our types happen to have.
+fn words(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    match words.split_once("expected struct ") {
+        Some((got, _)) => format!("{got}expected an object"),
+        None => words,
+    }
+}
+
+/// Where a payload has a list and its job an object: serde also reads a struct from the bare list of
+/// its fields, in an order that nobody promised.
+fn list_for_object(payload: &Value, job: &Value) -> Option<String> {
+    match (payload, job) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Array(payload), Value::Array(job)) => {
+            let pairs = payload.iter().zip(job).enumerate();
+            pairs.into_iter().find_map(|(at, (payload, job))| {
+                Some(format!("/{at}{}", list_for_object(payload, job)?))
+            })
+        }
+        (Value::Object(payload), Value::Object(job)) => {
+            payload.iter().find_map(|(name, payload)| {
+                let below = list_for_object(payload, job.get(name)?)?;
+                Some(format!("/{}{below}", escaped(name)))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A name as a part of a JSON pointer (RFC 6901).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// A decoder's path as a JSON pointer.
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let mut pointer = String::new();
     for segment in path {
         let part = match segment {
             Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Map { key } => escaped(key),
             Segment::Enum { .. } | Segment::Unknown => continue,
         };
         pointer.push('/');

@@ -21,6 +21,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -36,6 +37,9 @@ use crate::{
     clock::SystemClock,
     config::{Config, ConfigError, Layers, variables},
 };
+
+/// How long threads get to end by themselves once everything is done.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// A background job engine for products that talk to people.
 #[derive(Debug, Parser)]
@@ -110,7 +114,10 @@ pub fn main() -> ExitCode {
     };
     let mut stdout = io::stdout();
     let mut out = Out::new(&mut stdout, cli.globals.json);
-    match runtime.block_on(Box::pin(run(cli, &mut out))) {
+    let done = runtime.block_on(Box::pin(run(cli, &mut out)));
+    // Dropping the runtime would wait for a job that blocks its thread, for ever if need be.
+    runtime.shutdown_timeout(LAST_THREADS);
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&failure),
     }

@@ -60,8 +60,12 @@ impl Leases {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = beat.tick() => self.renew().await,
+                _ = beat.tick() => {}
                 () = drained.cancelled() => return,
+            }
+            // A queue that does not answer must not hold up the end of the drain.
+            if drained.run_until_cancelled(self.renew()).await.is_none() {
+                return;
             }
         }
     }

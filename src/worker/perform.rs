@@ -46,10 +46,11 @@ impl Performer {
         let kind = self.catalogue.find(&job.kind).cloned();
         let facing =
             kind.as_ref().map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
-        let (end, untouched) = match decode(kind.as_ref(), &job) {
-            Ok((kind, runnable)) => self.begin(kind, runnable, &job, interrupt).await,
-            Err(words) => (End::Undecodable(words), true),
-        };
+        // A panic that left this future would take every other run of the pool with it, so the net
+        // is around all of the kind's code: decoding, running inline, and being dropped.
+        let ended = AssertUnwindSafe(self.begin(kind.as_ref(), &job, interrupt)).catch_unwind();
+        let (end, untouched) =
+            ended.await.unwrap_or_else(|panic| (End::Panicked(words_of(&*panic)), false));
         let verdict = judge(end, &self.facts(&job, facing));
         let refund = untouched || gives_back(&verdict);
         self.settle(&job, verdict, refund).await;
@@ -62,15 +63,18 @@ impl Performer {
         self.settle(&run.job, Verdict::Release, true).await;
     }
 
-    /// Runs the job, in a task of its own if it waits, and says how that ended and whether the run
-    /// touched nothing outside.
+    /// Decodes and runs the job, in a task of its own if it waits, and says how that ended and whether
+    /// the run touched nothing outside.
     async fn begin(
         &self,
-        kind: &Kind,
-        runnable: Box<dyn Runnable>,
+        kind: Option<&Kind>,
         job: &Claimed,
         interrupt: oneshot::Receiver<Interrupt>,
     ) -> (End, bool) {
+        let (kind, runnable) = match decode(kind, job) {
+            Ok(decoded) => decoded,
+            Err(words) => return (End::Undecodable(words), true),
+        };
         let progress = Arc::new(QueueProgress { queue: Arc::clone(&self.queue), lease: job.lease });
         let ctx = Arc::new(Context::new(run_info(job), Arc::clone(&self.ports), progress));
         let work = runnable.perform(Arc::clone(&ctx));

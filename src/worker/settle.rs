@@ -72,9 +72,10 @@ async fn insist(
 ) -> Vec<Settled> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match queue.settle(settlements.clone()).await {
-            Ok(answers) => return answers,
-            Err(error) => {
+        match drained.run_until_cancelled(queue.settle(settlements.clone())).await {
+            None => return Vec::new(),
+            Some(Ok(answers)) => return answers,
+            Some(Err(error)) => {
                 tracing::warn!(%error, settlements = settlements.len(), "verdicts could not be stored yet");
             }
         }

@@ -74,6 +74,16 @@ async fn a_queue_out_of_reach_is_503_and_says_nothing_of_itself() {
 }
 
 #[tokio::test]
+async fn a_full_disk_refuses_jobs_and_still_answers_questions() {
+    let house = House::open().await;
+    let id = house.submitted().await;
+    house.queue.set_full();
+    answer(house.post("/jobs", &good()), 503).await;
+    let body = answer(house.get(&format!("/jobs/{id}")), 200).await;
+    assert_eq!(body["data"]["id"], id.as_str());
+}
+
+#[tokio::test]
 async fn a_mistake_of_ours_is_one_answer_and_the_façade_goes_on() {
     let house = House::open().await;
     let request = house.request(Method::GET, "/jobs/x").bearer_auth("prk_panic");

@@ -26,6 +26,7 @@ pub(super) struct Memory {
 struct State {
     now: Moment,
     down: bool,
+    full: bool,
     reads: usize,
     jobs: BTreeMap<JobId, JobRecord>,
     unique: HashMap<(TenantId, String), JobId>,
@@ -38,6 +39,7 @@ impl Memory {
         let state = State {
             now: Moment::from_millis(1_781_082_000_250),
             down: false,
+            full: false,
             reads: 0,
             jobs: BTreeMap::new(),
             unique: HashMap::new(),
@@ -50,6 +52,11 @@ impl Memory {
     /// Puts the queue out of reach, or back.
     pub(super) fn set_down(&self, down: bool) {
         self.lock().down = down;
+    }
+
+    /// Refuses everything that writes, as a full disk does.
+    pub(super) fn set_full(&self) {
+        self.lock().full = true;
     }
 
     /// Moves the clock.
@@ -99,6 +106,12 @@ impl Memory {
         let error = || QueueError::Unavailable("redis://secret-host:6379 refused".into());
         if state.down { Err(error()) } else { Ok(state) }
     }
+
+    fn room(&self) -> Result<MutexGuard<'_, State>, QueueError> {
+        let state = self.reach()?;
+        let error = || QueueError::Unavailable("the disk is full".into());
+        if state.full { Err(error()) } else { Ok(state) }
+    }
 }
 
 fn record(tenant: &TenantId, job: NewJob, now: Moment) -> JobRecord {
@@ -136,7 +149,7 @@ fn record(tenant: &TenantId, job: NewJob, now: Moment) -> JobRecord {
 #[async_trait]
 impl Queue for Memory {
     async fn enqueue(&self, submission: Submission) -> Result<Enqueued, QueueError> {
-        let mut state = self.reach()?;
+        let mut state = self.room()?;
         let Submission { tenant, jobs, idempotency } = submission;
         if let Some(new) = idempotency {
             let key = (tenant.clone(), new.key);
@@ -166,7 +179,7 @@ impl Queue for Memory {
     }
 
     async fn draw(&self, tenant: &TenantId, limit: &Limit) -> Result<Drawn, QueueError> {
-        let mut state = self.reach()?;
+        let mut state = self.room()?;
         let now = state.now;
         let window = Duration::from_millis(limit.window_ms);
         let log = state.permits.entry((tenant.clone(), limit.bucket.clone())).or_default();

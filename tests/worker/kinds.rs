@@ -177,3 +177,61 @@ kind!(
         }
     }
 );
+
+/// Panics while it is decoded.
+#[derive(Serialize)]
+pub struct DecodesBadly {}
+
+impl<'de> Deserialize<'de> for DecodesBadly {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("a bug in a decoder")
+    }
+}
+
+impl Job for DecodesBadly {
+    const KIND: &'static str = "decodes-badly";
+    const QUEUE: &'static str = "held";
+    const RETRY: Retry = QUICK;
+    const TIMEOUT: Duration = LONG;
+    const PATIENCE: Duration = LONG;
+
+    fn lane(&self) -> LaneName {
+        LaneName::tenant()
+    }
+
+    async fn perform(self, _ctx: &Context) -> Outcome {
+        Ok(Done::Skipped("never".into()))
+    }
+}
+
+/// Panics when its run is called off, and has no task of its own.
+#[derive(Serialize, Deserialize)]
+pub struct DropsBadly {
+    pub stage: String,
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("a bug in a destructor");
+    }
+}
+
+impl Job for DropsBadly {
+    const KIND: &'static str = "drops-badly";
+    const QUEUE: &'static str = "held";
+    const RETRY: Retry = QUICK;
+    const TIMEOUT: Duration = Duration::from_millis(30);
+    const PATIENCE: Duration = LONG;
+    const WAITS: bool = false;
+
+    fn lane(&self) -> LaneName {
+        LaneName::tenant()
+    }
+
+    async fn perform(self, _ctx: &Context) -> Outcome {
+        let _bug = PanicsWhenDropped;
+        std::future::pending::<Outcome>().await
+    }
+}

@@ -9,7 +9,7 @@ use jobs::contract::Job;
 use postrider::queue::{Cancelled, Status};
 
 use self::{
-    kinds::{Held, Inline, Panics, Slow, Snoozes, Spawned, Steps, stage},
+    kinds::{DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps, stage},
     rig::{Rig, eventually},
 };
 
@@ -60,6 +60,29 @@ async fn a_panic_and_a_timeout_spend_attempts_and_end_in_the_dead_set() {
         assert_eq!(job.error.unwrap().code, code);
     }
     assert_eq!(rig.finished(neighbour).await.status, Status::Completed);
+    workers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_outside_of_a_run_harms_no_other_run_of_its_queue() {
+    // given a run at work
+    let rig = Rig::new("panic-outside").await;
+    let held = rig.submit::<Held>().await;
+    let workers = rig.work();
+    let stage = stage("panic-outside");
+    eventually("the run begins", || stage.now.load(SeqCst) == 1).await;
+    // when jobs of its queue panic while they are decoded and while they are dropped
+    for id in [rig.submit::<DecodesBadly>().await, rig.submit::<DropsBadly>().await] {
+        // then each such panic is an attempt like any other
+        let job = rig.finished(id).await;
+        assert_eq!((job.status, job.attempt), (Status::Failed, 3));
+        assert_eq!(job.error.unwrap().code, "panic");
+    }
+    // and the run goes on to its own end, which is stored
+    stage.gate.0.add_permits(1);
+    let job = rig.finished(held).await;
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1));
+    assert_eq!(stage.begun.load(SeqCst), 1);
     workers.stop().await;
 }
 

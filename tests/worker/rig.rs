@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::kinds::{Held, Inline, Panics, Slow, Snoozes, Spawned, Steps};
+use super::kinds::{DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps};
 pub use crate::support::eventually;
 use crate::support::{Faults, Faulty, embedded_queue};
 
@@ -45,6 +45,8 @@ impl AtWork {
 
 fn catalogue() -> Catalogue {
     Catalogue::empty()
+        .with::<DecodesBadly>()
+        .with::<DropsBadly>()
         .with::<Held>()
         .with::<Inline>()
         .with::<Panics>()
@@ -115,14 +117,18 @@ impl Rig {
     }
 
     pub async fn submit_on<J: Job>(&self, stage: &str) -> JobId {
-        self.submit_payload(J::KIND, &json!({"stage": stage}).to_string()).await
+        self.submit_to(J::QUEUE, J::KIND, &json!({"stage": stage}).to_string()).await
     }
 
     pub async fn submit_payload(&self, kind: &str, payload: &str) -> JobId {
+        self.submit_to(kind, kind, payload).await
+    }
+
+    async fn submit_to(&self, queue: &str, kind: &str, payload: &str) -> JobId {
         let job = NewJob {
             id: JobId::generate(),
             kind: kind.to_owned(),
-            queue: kind.to_owned(),
+            queue: queue.to_owned(),
             lane: LaneName::tenant(),
             policy: Arc::default(),
             payload: Bytes::copy_from_slice(payload.as_bytes()),

@@ -20,6 +20,27 @@ fn the_payload_of_the_documentation_is_fine_and_waits_in_its_mailbox_lane() {
 }
 
 #[test]
+fn a_list_does_not_pass_for_an_object() {
+    // serde reads a struct from the list of its fields, too.
+    let mut list = payload();
+    list["to"] = json!(["ada@example.org", "Ada"]);
+    let fields =
+        json!(["email", "dev@example.com", {"email": "a@b.cc"}, {"subject": "a", "text": "b"}]);
+    for (payload, at) in [(list, "/to"), (fields, "")] {
+        let words = "expected an object, got a list";
+        assert_eq!(problems(&payload), [Problem::new(at, "invalid_payload", words)]);
+    }
+}
+
+#[test]
+fn a_wrong_type_is_told_in_words_of_json() {
+    let mut payload = payload();
+    payload["to"] = json!("ada@example.org");
+    let words = "invalid type: string \"ada@example.org\", expected an object";
+    assert_eq!(problems(&payload), [Problem::new("/to", "invalid_payload", words)]);
+}
+
+#[test]
 fn every_problem_points_at_its_place() {
     let long = "x".repeat((1 << 20) + 1);
     let rows = [

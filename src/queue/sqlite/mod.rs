@@ -45,7 +45,7 @@ pub use self::clock::{HostClock, SystemHostClock, Uptime};
 use self::{
     clock::{Anchor, Kept},
     file::File,
-    wake::Wake,
+    wake::{Log, Wake},
     writer::Writer,
 };
 use super::{
@@ -93,7 +93,7 @@ impl SqliteQueue {
         let conn = file.writer(&*clock).await?;
         let anchor = Arc::new(Anchor::new(clock));
         let wake = Arc::new(Wake::new());
-        let poll = Arc::clone(&wake).poll(file.reader().await?, config.poll);
+        let poll = Arc::clone(&wake).poll(file.reader().await?, Log::of(path), config.poll);
         let queue = Self {
             readers: file.readers(config.readers),
             writer: Writer::start(conn, Arc::clone(&anchor), Arc::clone(&wake)),

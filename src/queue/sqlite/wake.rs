@@ -1,15 +1,18 @@
 //! Who waits for a change, and how the news reach them.
 //!
 //! The writer of this process tells them at once. What other processes wrote is seen by one poller
-//! that asks `PRAGMA data_version` while somebody waits, and rests otherwise.
+//! that looks at the write-ahead log's size and time while somebody waits, asks
+//! `PRAGMA data_version` when they changed, and rests otherwise.
 
 use std::{
     collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use jobs::contract::Moment;
@@ -97,14 +100,22 @@ impl Wake {
     }
 
     /// Watches for what other processes write, for as long as the task is not aborted.
-    pub(super) async fn poll(self: Arc<Self>, mut conn: SqliteConnection, every: Duration) {
+    pub(super) async fn poll(
+        self: Arc<Self>,
+        mut conn: SqliteConnection,
+        mut log: Log,
+        every: Duration,
+    ) {
         let mut last = None;
         loop {
             while self.waiters.load(Ordering::SeqCst) == 0 {
                 self.somebody.notified().await;
             }
-            if let Err(error) = self.look(&mut conn, &mut last).await {
+            if log.may_have_changed()
+                && let Err(error) = self.look(&mut conn, &mut last).await
+            {
                 tracing::debug!(error = %error, "could not look for changes of the queue's file");
+                log.forget();
             }
             tokio::time::sleep(every).await;
         }
@@ -123,6 +134,47 @@ impl Wake {
             *last = Some(version);
         }
         Ok(())
+    }
+}
+
+/// Looks at an unchanged log during which the file is asked all the same: file times tick every few
+/// milliseconds, so that the first looks may come before the last write of a tick.
+const SETTLED: u32 = 10;
+/// Later it is asked every so many looks, whatever the file system says of its times.
+const DISTRUST: u32 = 100;
+
+/// The write-ahead log from outside. A commit appends to it or overwrites it, so that asking the file
+/// system, which costs a hundredth of asking SQLite, tells whether there may be news.
+///
+/// It is never opened: closing it would drop the locks that SQLite holds in this process.
+pub(super) struct Log {
+    path: PathBuf,
+    seen: Option<(u64, SystemTime)>,
+    unchanged: u32,
+}
+
+impl Log {
+    /// The log of the queue's file at `path`.
+    pub(super) fn of(path: &Path) -> Self {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Self { path: log.into(), seen: None, unchanged: 0 }
+    }
+
+    fn may_have_changed(&mut self) -> bool {
+        let now = fs::metadata(&self.path).and_then(|m| Ok((m.len(), m.modified()?))).ok();
+        if now.is_none() || now != self.seen {
+            self.seen = now;
+            self.unchanged = 0;
+            return true;
+        }
+        self.unchanged = self.unchanged.wrapping_add(1);
+        self.unchanged <= SETTLED || self.unchanged.is_multiple_of(DISTRUST)
+    }
+
+    /// Asks anew the next time.
+    fn forget(&mut self) {
+        self.seen = None;
     }
 }
 
