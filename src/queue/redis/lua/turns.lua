@@ -103,20 +103,26 @@ local function walk(queue, max)
   return taken
 end
 
+-- The lane of the queue whose moment comes first, and that moment, as far as is known.
+local function first_lane(queue)
+  local tenant = redis.call('ZRANGE', key('ready', queue), 0, 0)[1]
+  if tenant then return redis.call('ZRANGE', key('ready', queue, tenant), 0, 0)[1], now end
+  local first = redis.call('ZRANGE', key('later', queue), 0, 0, 'WITHSCORES')
+  return first[1], tonumber(first[2])
+end
+
 -- The first moment at which something may be claimed. Lanes that share a bucket are not told of each
 -- other's permits, so that what one promised may be too early: the first is looked at again, until
 -- one keeps its word, `most` times at most.
 local function next_moment(queue, most)
-  local at
+  local id, promised
   for _ = 1, most do
-    if redis.call('EXISTS', key('ready', queue)) == 1 then return now end
-    local first = redis.call('ZRANGE', key('later', queue), 0, 0, 'WITHSCORES')
-    if not first[1] then return nil end
-    at = tonumber(first[2])
-    local lane = lane_of(first[1])
+    id, promised = first_lane(queue)
+    if not id then return nil end
+    local lane = lane_of(id)
     local kept = refresh(lane)
     save_lane(lane)
-    if kept == at then return at end
+    if kept == promised then break end
   end
-  return at
+  return promised
 end
