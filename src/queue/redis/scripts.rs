@@ -61,5 +61,5 @@ scripts! {
     JOBS = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("jobs");
     LANES_PAGE = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("lanes_page");
     QUEUES = READS SHARD, part!("queues");
-    READY = FILLS SHARD, part!("ready");
+    READY = DRAINS SHARD, part!("ready");
 }
