@@ -17,7 +17,7 @@ use crate::{
     intake::Intake,
     limits::{Limits, MailboxRates},
     mail::{Accounts, Mailer},
-    queue::{Queue, sqlite::SqliteQueue},
+    queue::{Queue, redis::RedisQueue, sqlite::SqliteQueue},
     secrets::{Secrets, SecretsError},
     store::{Migrated, OnOldSchema, Store, StoreError},
     telemetry,
@@ -110,9 +110,7 @@ async fn open_store(config: &Config, embedded: Embedded) -> Result<Store, Failur
 
 async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
     if !config.redis.url.is_empty() {
-        return Err(Failure::config(
-            "redis.url: this version has the embedded queue only; leave it empty",
-        ));
+        return Ok(Arc::new(RedisQueue::open(&config.redis).await?));
     }
     let queue = SqliteQueue::open(&config.data_dir.join(QUEUE_FILE), &config.queue).await?;
     Ok(Arc::new(queue))

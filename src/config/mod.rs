@@ -28,7 +28,7 @@ pub struct Config {
     /// 32 bytes in base64 that seal credentials and pepper keys; empty: none.
     pub secret_key: SecretString,
     /// The shared queue.
-    pub redis: RedisConfig,
+    pub redis: crate::queue::redis::RedisConfig,
     /// The SQL store.
     pub store: crate::store::StoreConfig,
     /// The queue, whichever adapter carries it.
@@ -53,6 +53,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             ranges.problem("data_dir", "expected a directory, got nothing".into());
         }
+        self.redis.ranges(ranges);
         self.worker.ranges(ranges);
         self.limits.ranges(ranges);
         self.scheduler.ranges(ranges);
@@ -62,12 +63,4 @@ impl Config {
             ranges.problem("log.level", words.to_owned());
         }
     }
-}
-
-/// The shared queue.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RedisConfig {
-    /// Where it is; empty: the embedded queue.
-    pub url: String,
 }

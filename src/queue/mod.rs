@@ -1,13 +1,17 @@
 //! The queue: what is still to be done.
 //!
 //! This file is the port. It has few verbs and speaks Postrider's words; no adapter's type is in a
-//! signature. Its adapters sit one exam (`tests/queue`): [`sqlite`], the embedded default.
+//! signature. Its adapters sit one exam (`tests/queue`): [`sqlite`], the embedded default, and
+//! [`redis`], for a fleet.
 //!
 //! Jobs of a tenant wait in lanes of a queue. [`Queue::claim`] walks tenants, and inside a tenant
 //! its lanes, in turns; it takes what *all* limits of a lane admit, and otherwise parks the lane
 //! until the moment at which its next job may go. Time is the adapter's, never the caller's.
 
+mod bounds;
 mod config;
+mod ending;
+pub mod redis;
 pub mod sqlite;
 mod types;
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use jobs::contract::Moment;
+use jobs::contract::{Moment, ports::Clock};
 use postrider::queue::sqlite::{HostClock, Uptime};
 
 /// When every test begins.
@@ -57,5 +57,12 @@ impl HostClock for TestClock {
 
     fn wall(&self) -> Moment {
         Moment::from_millis(self.0.lock().unwrap().wall)
+    }
+}
+
+/// The clock of a server that always tells the time.
+impl Clock for TestClock {
+    fn now(&self) -> Moment {
+        self.wall()
     }
 }

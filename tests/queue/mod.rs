@@ -1,4 +1,4 @@
-//! The queue's exam, which every adapter sits, and what only the embedded queue has to show.
+//! The queue's exam, which every adapter sits, and what single adapters have to show.
 
 // A test that unwraps is a test that fails with the line.
 #![allow(clippy::unwrap_used)]
@@ -7,5 +7,6 @@ pub(crate) mod clock;
 mod exam;
 pub(crate) mod jobs;
 mod model;
+mod redis;
 mod sqlite;
 mod walk;

@@ -3,6 +3,7 @@
 mod faulty;
 pub mod mail;
 pub mod postgres;
+pub mod redis;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 

@@ -9,10 +9,9 @@ use super::{
     lanes,
     tx::{Tx, Verb},
 };
-use crate::queue::{Enqueued, Idempotency, LaneRef, NewJob, Priority, QueueError, Submission};
-
-/// Jobs in one submission at most: so much is one transaction.
-const MOST_JOBS: usize = 1_000;
+use crate::queue::{
+    Enqueued, Idempotency, LaneRef, NewJob, Priority, QueueError, Submission, bounds,
+};
 
 pub(super) const REMEMBERED: &str = "
 SELECT fingerprint, answer FROM submissions WHERE tenant = $1 AND key = $2 AND expires_at > $3";
@@ -43,10 +42,7 @@ impl Verb for Enqueue {
     async fn run(self, tx: &mut Tx<'_>) -> Result<Enqueued, QueueError> {
         let Submission { tenant, jobs, idempotency } = self.0;
         let count = jobs.len();
-        if !(1..=MOST_JOBS).contains(&count) {
-            let words = format!("a submission has 1 to {MOST_JOBS} jobs, this one has {count}");
-            return Err(QueueError::Unusable(words));
-        }
+        bounds::check(count)?;
         if let Some(idempotency) = idempotency {
             if let Some(known) = recall(tx, &tenant, &idempotency).await? {
                 return Ok(known);

@@ -6,10 +6,10 @@ use jobs::contract::{End, Facts, Moment, Retry, judge};
 
 use super::{
     error::corrupt,
-    settle::{Ending, Run, carry_out},
+    settle::{Run, carry_out},
     tx::{Tx, Verb},
 };
-use crate::queue::{QueueError, Rescued, Status};
+use crate::queue::{QueueError, Rescued, ending::Ending};
 
 pub(super) const EXPIRED: &str = "
 SELECT seq, id, tenant, lane, worker, attempt, max_attempts, crashes, fence, due_at, cancel_requested
@@ -46,23 +46,6 @@ impl Verb for Rescue {
             });
         }
         Ok(rescued)
-    }
-}
-
-impl Ending {
-    /// However it is judged, a worker vanished.
-    fn vanished(mut self) -> Self {
-        self.crashed = true;
-        self.outcome = "vanished";
-        self
-    }
-
-    fn status(&self) -> Status {
-        match self.state {
-            "failed" => Status::Failed,
-            "cancelled" => Status::Cancelled,
-            _ => Status::Queued,
-        }
     }
 }
 

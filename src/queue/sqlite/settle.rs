@@ -10,7 +10,7 @@ use super::{
     limits, park,
     tx::{Tx, Verb},
 };
-use crate::queue::{ParkReason, QueueError, Settled, Settlement};
+use crate::queue::{ParkReason, QueueError, Settled, Settlement, ending::Ending};
 
 pub(super) const RUNNING: &str = "
 SELECT seq, id, tenant, lane, worker, attempt, max_attempts, crashes, fence, due_at, cancel_requested
@@ -87,95 +87,6 @@ pub(super) async fn running(
     rows.into_iter()
         .map(|run| Ok((run.id.parse().map_err(|e| corrupt("a job's id", e))?, run)))
         .collect()
-}
-
-/// What a verdict means for the job's row and for the history of its attempts.
-#[derive(Debug)]
-pub(super) struct Ending {
-    pub(super) state: &'static str,
-    run_at: Option<Moment>,
-    wait: &'static str,
-    wait_reason: Option<String>,
-    gives_back: bool,
-    pub(super) crashed: bool,
-    /// The job's last error from now on; none leaves it as it is.
-    error: Option<Option<Cause>>,
-    result: Option<serde_json::Value>,
-    skipped: Option<String>,
-    retryable: bool,
-    pub(super) outcome: &'static str,
-    /// The words of a snooze, for the history only.
-    why: Option<String>,
-    park_until: Option<Moment>,
-}
-
-impl Ending {
-    fn new(state: &'static str, outcome: &'static str) -> Self {
-        Self {
-            state,
-            run_at: None,
-            wait: "turn",
-            wait_reason: None,
-            gives_back: false,
-            crashed: false,
-            error: None,
-            result: None,
-            skipped: None,
-            retryable: false,
-            outcome,
-            why: None,
-            park_until: None,
-        }
-    }
-
-    /// What `verdict` means. A cancel that was asked for is final, whether or not whoever judged had
-    /// heard of it; only work that was done stays done.
-    pub(super) fn of(verdict: Verdict, cancel_requested: bool, now: Moment) -> Self {
-        let again = |outcome| Self::new("waiting", outcome);
-        match verdict {
-            Verdict::Complete { result, skipped } => Self {
-                result: Some(result),
-                skipped,
-                error: Some(None),
-                ..Self::new("completed", "completed")
-            },
-            Verdict::Cancel => Self::new("cancelled", "cancelled"),
-            _ if cancel_requested => Self::new("cancelled", "cancelled"),
-            Verdict::Retry { at, error } => Self {
-                run_at: Some(at.max(now)),
-                wait: "retry",
-                wait_reason: Some(error.code.to_string()),
-                error: Some(Some(error)),
-                ..again("retried")
-            },
-            Verdict::SnoozeJob { until, why } => Self {
-                run_at: Some(until.max(now)),
-                wait: "snooze",
-                wait_reason: Some(why.clone()),
-                gives_back: true,
-                why: Some(why),
-                ..again("snoozed")
-            },
-            // The job keeps its place, which is the first: it was the lane's next one.
-            Verdict::SnoozeLane { until, why } => Self {
-                gives_back: true,
-                why: Some(why),
-                park_until: Some(until),
-                ..again("snoozed")
-            },
-            Verdict::Fail { error, spent, retryable } => Self {
-                gives_back: !spent,
-                error: Some(Some(error)),
-                retryable,
-                ..Self::new("failed", "failed")
-            },
-            Verdict::Release => Self { gives_back: true, ..again("released") },
-            Verdict::Rescue { error } => {
-                Self { crashed: true, error: Some(Some(error)), ..again("vanished") }
-            }
-            Verdict::Nothing => again("released"), // sorted out before
-        }
-    }
 }
 
 /// Writes how a run ended.

@@ -1,0 +1,15 @@
+-- Draws one permit apart from any lane, if there is one.
+--
+-- KEYS[1] the shard
+-- ARGV[1] the time
+-- ARGV[2] the tenant
+-- ARGV[3] the limit (JSON)
+--
+-- Gives {1, how many are left, when the window will be empty}, or {0, 0, when the next comes free}.
+local tenant, limit = ARGV[2], cjson.decode(ARGV[3])
+local bucket = bucket_of(tenant, limit)
+widen(bucket, limit)
+local left = room(tenant, limit)
+if left == 0 then return { 0, 0, math.max(opens_at(tenant, limit), now) } end
+draw(bucket, 'drawn:' .. redis.call('HINCRBY', key('meta'), 'drawn', 1))
+return { 1, left - 1, now + limit.window_ms }

@@ -1,0 +1,46 @@
+-- Part of pruning: permits, lanes and buckets.
+
+-- Removes at most `most` permits that no window counts any more; answers how many.
+local function spend_permits(buckets, most)
+  local left = most
+  for _, bucket in ipairs(buckets) do
+    local keep, permits = tonumber(redis.call('HGET', key('keeps'), bucket)) or 0, key('permits', bucket)
+    local old = redis.call('ZRANGEBYSCORE', permits, '-inf', now - keep, 'LIMIT', 0, left)
+    if #old > 0 then redis.call('ZREM', permits, unpack(old)) end
+    left = left - #old
+    local first = redis.call('ZRANGE', permits, 0, 0, 'WITHSCORES')[2]
+    if first then
+      redis.call('ZADD', key('spent'), first + keep, bucket)
+    else
+      redis.call('ZREM', key('spent'), bucket)
+      loosen(bucket)
+    end
+  end
+  return most - left
+end
+
+-- Forgets lanes without jobs; they come back with the next job. Answers how many.
+local function forget_lanes(ids)
+  for _, id in ipairs(ids) do
+    local lane = lane_of(id)
+    local crowd = lane.queue .. SEP .. lane.tenant
+    unbind(id, lane.tenant, lane.policy)
+    redis.call('DEL', lane_key(id))
+    for _, index in ipairs({ 'lanes', 'empty' }) do redis.call('ZREM', key(index), id) end
+    if redis.call('HINCRBY', key('crowd'), crowd, -1) == 0 then
+      redis.call('HDEL', key('crowd'), crowd)
+      redis.call('HDEL', key('tenants', lane.queue), lane.tenant)
+    end
+    met[id], touched[id] = nil, nil
+  end
+  return #ids
+end
+
+-- Forgets how long permits are kept in buckets that have neither permits nor lanes.
+local function forget_buckets(most)
+  for _, bucket in ipairs(redis.call('SPOP', key('loose'), most)) do
+    if redis.call('EXISTS', key('permits', bucket), key('drawers', bucket)) == 0 then
+      redis.call('HDEL', key('keeps'), bucket)
+    end
+  end
+end

@@ -1,0 +1,45 @@
+-- Removes what is past its time, oldest first: finished jobs, the dead of tenants that have too many,
+-- remembered submissions, spent permits, lanes that nothing is known of any more.
+--
+-- KEYS[1]   the shard
+-- ARGV[1]   the time
+-- ARGV[2]   how many things at most
+-- ARGV[3-5] how long completed, cancelled and failed jobs are kept (ms)
+-- ARGV[6]   how many failed jobs of a tenant are kept at most
+--
+-- Gives how many things were removed.
+local max = tonumber(ARGV[2])
+local left = max
+
+local function due(zset, till)
+  return redis.call('ZRANGEBYSCORE', zset, '-inf', till, 'LIMIT', 0, left)
+end
+
+local function remove_all(tickets)
+  for _, one in ipairs(tickets) do
+    local job = load_job(id_of(one))
+    remove(job, lane_of(job.lane))
+  end
+  left = left - #tickets
+end
+
+for number, state in ipairs({ 'completed', 'cancelled', 'failed' }) do
+  remove_all(due(key('final', state), now - tonumber(ARGV[2 + number])))
+end
+for _, tenant in ipairs(redis.call('ZRANGEBYSCORE', key('crowded'), '(' .. ARGV[6], '+inf', 'LIMIT', 0, left)) do
+  local surplus = redis.call('ZSCORE', key('crowded'), tenant) - tonumber(ARGV[6])
+  local most = math.min(surplus, left)
+  if most > 0 then remove_all(redis.call('ZRANGE', key('dead', tenant), 0, most - 1)) end
+end
+flush()
+for _, name in ipairs(due(key('submissions'), now)) do
+  redis.call('ZREM', key('submissions'), name)
+  redis.call('DEL', key('submission', name))
+  left = left - 1
+end
+left = left - spend_permits(due(key('spent'), now), left)
+left = left - forget_lanes(due(key('empty'), now))
+forget_buckets(max)
+if left < max then change() end
+finish()
+return max - left

@@ -1,0 +1,56 @@
+-- Part of every script: the names of a shard's keys, its time, its news.
+--
+-- KEYS[1]  what all keys of the shard begin with, its {tag} included
+-- ARGV[1]  the time in milliseconds; empty: the server's own
+--
+-- Names inside a key are held apart by the character 1, which no name contains.
+local SEP = '\1'
+local base = KEYS[1]
+
+local function key(...)
+  return base .. table.concat({ ... }, SEP)
+end
+
+local function server_time()
+  local at = redis.call('TIME')
+  return at[1] * 1000 + math.floor(at[2] / 1000)
+end
+
+local now = tonumber(ARGV[1]) or server_time()
+
+-- A lane's id is its queue, tenant and name.
+local function parts(lane)
+  return string.match(lane, '^([^\1]*)\1([^\1]*)\1(.*)$')
+end
+
+-- Says that this run changes something, and answers the version of all that it changes.
+local version
+local function change()
+  version = version or redis.call('HINCRBY', key('meta'), 'version', 1)
+  return version
+end
+
+-- Queues in which something became claimable.
+local woken = {}
+local function wake(queue)
+  change()
+  woken[queue] = true
+end
+
+-- How many jobs came to a state or left it, by queue; written once.
+local tallies = {}
+local function tally(queue, state, by)
+  local field = queue .. SEP .. state
+  tallies[field] = (tallies[field] or 0) + by
+end
+
+-- Tells what is new: the version, then the queues woken.
+local function publish()
+  for field, by in pairs(tallies) do
+    if by ~= 0 then redis.call('HINCRBY', key('tallies'), field, by) end
+  end
+  if not version then return end
+  local news = { string.format('%d', version) }
+  for queue in pairs(woken) do news[#news + 1] = queue end
+  redis.call('PUBLISH', key('news'), table.concat(news, SEP))
+end

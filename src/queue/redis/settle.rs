@@ -1,0 +1,144 @@
+//! Carrying verdicts out, each under its fence.
+
+use jobs::contract::{Cause, JobId, Moment, Verdict};
+use serde::Serialize;
+
+use super::{
+    clamped,
+    error::corrupt,
+    keys::short,
+    reply::Fields,
+    scripts::SETTLE,
+    server::{Patience, Server},
+};
+use crate::queue::{ParkReason, QueueError, Settled, Settlement, ending::Ending};
+
+/// Settlements that one script call carries out at most.
+const BATCH: usize = 250;
+/// Lanes that are looked at again for each refund, at most.
+const MOST_LANES: &str = "500";
+
+/// An ending, as the script takes it.
+#[derive(Debug, Serialize)]
+pub(super) struct Order {
+    id: String,
+    fence: u64,
+    state: &'static str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_at: Option<i64>,
+    wait: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    park_until: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    park_reason: Option<String>,
+    /// A cancel that was asked for changes nothing any more.
+    done: bool,
+    back: bool,
+    crashed: bool,
+    keep_error: bool,
+    retryable: bool,
+    refund: bool,
+    vanished: bool,
+}
+
+impl Order {
+    pub(super) fn new(
+        id: JobId,
+        fence: u64,
+        ending: Ending,
+        refund: bool,
+    ) -> Result<Self, QueueError> {
+        let json = |cause: &Cause| serde_json::to_string(cause).map_err(|e| corrupt("a cause", e));
+        let error = ending.error.as_ref().and_then(Option::as_ref).map(json).transpose()?;
+        let why = ending.why.as_ref().map(|why| Cause::new("snoozed", why.as_str()));
+        let told = why.as_ref().map(json).transpose()?.or_else(|| error.clone());
+        let park_reason = ending
+            .park_until
+            .map(|_| serde_json::to_string(&ParkReason::Snooze(ending.why.unwrap_or_default())))
+            .transpose()
+            .map_err(|e| corrupt("a reason for parking", e))?;
+        Ok(Self {
+            id: short(id),
+            fence,
+            state: ending.state,
+            outcome: ending.outcome,
+            run_at: ending.run_at.map(clamped),
+            wait: ending.wait,
+            reason: ending.wait_reason,
+            keep_error: ending.error.is_none(),
+            error,
+            told,
+            result: ending.result.map(|value| value.to_string()),
+            skipped: ending.skipped,
+            park_until: ending.park_until.map(clamped),
+            park_reason,
+            done: ending.state == "completed",
+            back: ending.gives_back,
+            crashed: ending.crashed,
+            retryable: ending.retryable,
+            refund,
+            vanished: false,
+        })
+    }
+
+    /// The same, to be carried out only if the lease is over.
+    pub(super) fn if_vanished(self) -> Self {
+        Self { vanished: true, ..self }
+    }
+}
+
+/// Carries verdicts out, shard by shard.
+pub(super) async fn settle(
+    server: &Server,
+    settlements: Vec<Settlement>,
+    now: Moment,
+) -> Result<Vec<Settled>, QueueError> {
+    let mut answers = vec![Settled::Lost; settlements.len()];
+    let mut orders: Vec<Vec<(usize, Order)>> = server.shards.all().map(|_| Vec::new()).collect();
+    for (index, Settlement { lease, verdict, refund }) in settlements.into_iter().enumerate() {
+        let Some((shard, fence)) = server.shards.of_lease(&lease) else { continue };
+        if verdict == Verdict::Nothing {
+            continue;
+        }
+        let refund = refund || verdict == Verdict::Release;
+        // Whether a cancel was asked for is known to the script alone.
+        let ending = Ending::of(verdict, false, now);
+        orders[shard].push((index, Order::new(lease.id, fence, ending, refund)?));
+    }
+    for (shard, orders) in orders.into_iter().enumerate() {
+        for batch in orders.chunks(BATCH) {
+            let states = carry_out(server, shard, batch.iter().map(|(_, order)| order)).await?;
+            for ((index, _), state) in batch.iter().zip(states) {
+                if !state.is_empty() {
+                    answers[*index] = Settled::Done;
+                }
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// Has one script call carry these out; the state of each job then, empty where the fence was stale.
+pub(super) async fn carry_out<'o>(
+    server: &Server,
+    shard: usize,
+    orders: impl Iterator<Item = &'o Order>,
+) -> Result<Vec<String>, QueueError> {
+    let mut arguments = vec![MOST_LANES.to_owned()];
+    for order in orders {
+        arguments.push(serde_json::to_string(order).map_err(|e| corrupt("an ending", e))?);
+    }
+    let answer = server.call(&SETTLE, shard, Patience::Worker, &arguments).await?;
+    Fields::of(answer)?.texts().collect()
+}
