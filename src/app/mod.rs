@@ -82,7 +82,7 @@ impl App {
     /// Why it cannot.
     pub async fn migrate(config: &Config) -> Result<String, Failure> {
         // The embedded queue needs the directory, wherever the store is.
-        if config.redis.url.is_empty() {
+        if config.redis.url.is_empty() || config.store.url.is_empty() {
             make(&config.data_dir)?;
         }
         let Migrated { from, to } = Store::migrate(&config.store, &config.data_dir).await?;

@@ -16,6 +16,31 @@ use self::rig::{House, all_final, mail};
 
 const ACCOUNT: &str = "sales@example.com";
 
+/// Runs each of these over the embedded queue and over Redis.
+macro_rules! over_both_queues {
+    ($($test:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(super::House::new()).await;
+            })+
+        }
+
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(super::House::with_redis()).await;
+            })+
+        }
+    };
+}
+over_both_queues!(
+    workers_that_are_killed_lose_nothing_and_send_nothing_twice,
+    what_was_acknowledged_survives_kill_9_of_the_whole_process,
+    a_worker_that_was_only_asleep_does_not_send_what_another_has_sent,
+    a_polite_stop_burns_no_attempt,
+);
+
 fn recipients(round: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{round}-{n}@example.org")).collect()
 }
@@ -38,10 +63,8 @@ fn account_for(server: &Rehearsal, recipients: &[String], jobs: &[JobRecord]) {
     assert!(arrived.len() <= recipients.len(), "something was sent that nobody asked for");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice() {
+async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice(house: House) {
     // given a façade, three workers and a mail server
-    let house = House::new();
     let server = Rehearsal::start(Script::new()).await.unwrap();
     let up = house.up().await;
     house.mailbox(ACCOUNT, &server).await;
@@ -61,10 +84,8 @@ async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice() {
     assert_eq!(up.process.terminate().await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_kill_9_of_the_whole_process() {
+async fn what_was_acknowledged_survives_kill_9_of_the_whole_process(house: House) {
     // given one process that does everything
-    let house = House::new();
     let server = Rehearsal::start(Script::new()).await.unwrap();
     let mut up = house.up().await;
     house.mailbox(ACCOUNT, &server).await;
@@ -83,10 +104,8 @@ async fn what_was_acknowledged_survives_kill_9_of_the_whole_process() {
     account_for(&server, &to, &jobs);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_was_only_asleep_does_not_send_what_another_has_sent() {
+async fn a_worker_that_was_only_asleep_does_not_send_what_another_has_sent(house: House) {
     // given a worker in the middle of a mail
-    let house = House::new();
     house.found().await;
     let script = Script::new().recipient("ada@example.org", [Act::Mute(Phase::Rcpt)]);
     let server = Rehearsal::start(script).await.unwrap();
@@ -113,10 +132,8 @@ async fn a_worker_that_was_only_asleep_does_not_send_what_another_has_sent() {
     assert_eq!(other.terminate().await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_polite_stop_burns_no_attempt() {
+async fn a_polite_stop_burns_no_attempt(house: House) {
     // given a process in the middle of a campaign
-    let house = House::new();
     let server = Rehearsal::start(Script::new()).await.unwrap();
     let mut up = house.up().await;
     house.mailbox(ACCOUNT, &server).await;

@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 use jobs::contract::{JobId, TenantId};
 use postrider::{
     mail::Rehearsal,
-    queue::{JobRecord, Queue},
+    queue::{
+        JobRecord, Queue,
+        redis::{RedisConfig, RedisQueue},
+    },
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::support::{embedded_queue, eventually_ok};
+use crate::support::{embedded_queue, eventually_ok, redis};
 
 /// Leases as short as the configuration allows, so that takeovers happen within a test.
 const LEASE: &str = "5s";
@@ -23,6 +26,7 @@ const LEASE: &str = "5s";
 pub struct House {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
+    redis: Option<RedisConfig>,
 }
 
 /// A process of ours; killed when it is dropped.
@@ -50,7 +54,17 @@ impl House {
             ("POSTRIDER_SECRET_KEY", "cG9zdHJpZGVyIHRlc3RzIHVzZSB0aGlzIHNlY3JldCE="),
         ];
         let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
-        Self { dir, env }
+        Self { dir, env, redis: None }
+    }
+
+    /// The same with its queue in Redis.
+    pub fn with_redis() -> Self {
+        let mut house = Self::new();
+        let place = redis::place();
+        house.env.push(("POSTRIDER_REDIS__URL".into(), place.url.clone()));
+        house.env.push(("POSTRIDER_REDIS__PREFIX".into(), place.prefix.clone()));
+        house.redis = Some(place);
+        house
     }
 
     fn data(&self) -> PathBuf {
@@ -126,7 +140,10 @@ impl House {
 
     /// The queue of the house, seen from outside its processes.
     pub async fn queue(&self) -> Arc<dyn Queue> {
-        embedded_queue(&self.data()).await
+        match &self.redis {
+            None => embedded_queue(&self.data()).await,
+            Some(place) => Arc::new(RedisQueue::open(place).await.unwrap()),
+        }
     }
 }
 
