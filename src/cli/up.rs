@@ -1,9 +1,10 @@
 //! `postrider up`: everything in one process, and something to begin with.
 
 use std::{
-    fs,
+    fs::{self, DirBuilder},
     io::{self, Write},
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
@@ -52,7 +53,11 @@ pub fn writable(dir: &Path) -> Result<(), Failure> {
             dir.display()
         ))
     };
-    fs::create_dir_all(dir).map_err(wrong)?;
+    if dir.exists() && !dir.is_dir() {
+        return Err(wrong(io::Error::other("it is a file")));
+    }
+    // Payloads, addresses and mail lie here: nobody else's business.
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(wrong)?;
     let probe = dir.join(format!(".probe-{}", std::process::id()));
     fs::write(&probe, b"").map_err(wrong)?;
     fs::remove_file(&probe).map_err(wrong)
@@ -99,6 +104,7 @@ mod tests {
     fn a_kept_key_is_for_its_owner_only() {
         let dir = std::env::temp_dir().join(format!("postrider-key-{}", ulid::Ulid::generate()));
         writable(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
         let file = dir.join(DEV_KEY);
         keep(&file, "one").unwrap();
         keep(&file, "two").unwrap();
@@ -110,8 +116,13 @@ mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_made_is_named() {
-        let failure = writable(Path::new("/dev/null/postrider")).unwrap_err();
-        assert_eq!(failure.code, 73);
-        assert!(failure.sentence.contains("/dev/null/postrider"), "{failure}");
+        for (path, why) in
+            [("/dev/null/postrider", "Not a directory"), ("/dev/null", "it is a file")]
+        {
+            let failure = writable(Path::new(path)).unwrap_err();
+            assert_eq!(failure.code, 73);
+            let words = format!("cannot write to the data directory {path}: {why}");
+            assert!(failure.sentence.starts_with(&words), "{failure}");
+        }
     }
 }

@@ -87,7 +87,7 @@ impl<'a> JobView<'a> {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             total_items: job.cursor.total,
-            processed_items: job.cursor.processed,
+            processed_items: job.processed(),
             failed_items: job.cursor.failed,
             errors: job.error.iter().filter(|_| failed).collect(),
             result: result(job),

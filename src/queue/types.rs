@@ -485,6 +485,16 @@ pub struct JobRecord {
     pub version: u64,
 }
 
+impl JobRecord {
+    /// How many of its items are done. A job that never said how far it got is done with all of them
+    /// once it has finished.
+    pub fn processed(&self) -> u64 {
+        let Cursor { processed, failed, total, .. } = self.cursor;
+        let finished = self.status == Status::Completed && self.skipped.is_none();
+        if finished && processed == 0 && failed == 0 { total } else { processed }
+    }
+}
+
 /// Which jobs to list.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {

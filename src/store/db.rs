@@ -7,7 +7,8 @@ use std::{
 };
 
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection,
+    SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -106,7 +107,8 @@ impl Address {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         match scheme {
             "postgres" | "postgresql" => PgConnectOptions::from_str(url)
-                .map(|options| Self::Pg(Box::new(options.application_name("postrider"))))
+                .map(|options| options.application_name("postrider").disable_statement_logging())
+                .map(|options| Self::Pg(Box::new(options)))
                 .map_err(|_| {
                     StoreError::Url(
                         "expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what was got \
@@ -206,6 +208,8 @@ fn lite_options(file: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(PATIENCE)
+        // Loading a million people is one slow statement, and its text is no news for an operator.
+        .disable_statement_logging()
 }
 
 fn create_directory(file: &Path) -> Result<(), StoreError> {

@@ -266,3 +266,17 @@ async fn a_file_that_stays_locked_is_unavailable_and_works_again() {
     put(&queue, "acme", vec![job("l")]).await;
     assert_eq!(claim(&queue, 10).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_file_that_is_gone_takes_no_job_in() {
+    // given a queue whose file somebody deletes
+    let home = Sqlite::new();
+    let queue = home.try_open().await.unwrap();
+    std::fs::remove_file(home.path()).unwrap();
+    // when a job comes
+    let refused = queue.enqueue(submission("acme", vec![job("l")])).await;
+    // then nobody is promised what nobody would find again, and operators hear of it
+    let words = "was deleted or replaced under this process";
+    assert!(matches!(refused, Err(QueueError::Unavailable(said)) if said.contains(words)));
+    assert!(queue.ready().await.is_err());
+}

@@ -91,15 +91,20 @@ impl FileReport {
         }
         let counted = [("mailboxes", self.mailboxes), ("suppressions", self.suppressions)];
         for (what, counts) in counted {
-            if let Some(Counts { created, updated, unchanged }) = counts
-                && created + updated + unchanged > 0
+            if let Some(counts) = counts
+                && counts.all() > 0
             {
+                let Counts { created, updated, unchanged } = counts;
                 writeln!(
                     out,
                     "{}: {what}: {created} created, {updated} updated, {unchanged} unchanged",
                     self.file
                 )?;
             }
+        }
+        let declared: u64 = counted.iter().filter_map(|(_, counts)| *counts).map(Counts::all).sum();
+        if declared == 0 && self.prospects.is_none() {
+            writeln!(out, "{}: declares nothing; nothing was changed", self.file)?;
         }
         if let Some(PeopleReport { loaded, skipped, problems }) = &self.prospects {
             let Loaded { created, updated, unchanged, duplicates } = loaded;
@@ -118,6 +123,10 @@ impl FileReport {
 }
 
 impl Counts {
+    fn all(self) -> u64 {
+        self.created + self.updated + self.unchanged
+    }
+
     fn of(put: &[Put]) -> Self {
         let mut counts = Self::default();
         for put in put {

@@ -21,7 +21,7 @@ pub fn document(job: &JobRecord) -> Value {
         "max_attempts": job.max_attempts,
         "crashes": job.crashes,
         "total_items": job.cursor.total,
-        "processed_items": job.cursor.processed,
+        "processed_items": job.processed(),
         "failed_items": job.cursor.failed,
         "result": job.result,
         "skipped": job.skipped,

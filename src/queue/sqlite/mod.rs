@@ -96,7 +96,7 @@ impl SqliteQueue {
         let poll = Arc::clone(&wake).poll(file.reader().await?, Log::of(path), config.poll);
         let queue = Self {
             readers: file.readers(config.readers),
-            writer: Writer::start(conn, Arc::clone(&anchor), Arc::clone(&wake)),
+            writer: Writer::start(conn, path, Arc::clone(&anchor), Arc::clone(&wake)),
             anchor,
             wake,
             poller: tokio::spawn(poll).abort_handle(),

@@ -8,6 +8,7 @@ pub(super) struct Ready;
 
 impl Verb for Ready {
     type Answer = ();
+    const DURABLE: bool = true;
 
     async fn run(self, tx: &mut Tx<'_>) -> Result<(), QueueError> {
         let sql = "UPDATE meta SET last_seen = $1";

@@ -4,7 +4,11 @@
 //! for one sync of the disk. A caller that goes away does not leave a transaction open: the task
 //! carries the verb out all the same.
 
-use std::sync::Arc;
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use sqlx::{SqliteConnection, query};
@@ -30,9 +34,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the task on `conn`.
-    pub(super) fn start(conn: SqliteConnection, anchor: Arc<Anchor>, wake: Arc<Wake>) -> Self {
+    pub(super) fn start(
+        conn: SqliteConnection,
+        path: &Path,
+        anchor: Arc<Anchor>,
+        wake: Arc<Wake>,
+    ) -> Self {
         let (inbox, errands) = mpsc::channel(BACKLOG);
-        tokio::spawn(Task { conn, anchor, wake, durable: None }.run(errands));
+        let place = Place { path: path.to_owned(), inode: inode(path) };
+        tokio::spawn(Task { conn, place, anchor, wake, durable: None }.run(errands));
         Self { inbox }
     }
 
@@ -86,8 +96,32 @@ impl<V: Verb> Errand for Pending<V> {
     }
 }
 
+/// Where the file was when it was opened.
+struct Place {
+    path: PathBuf,
+    inode: Option<u64>,
+}
+
+impl Place {
+    /// Refuses to promise anything in a file that was deleted or replaced: nobody would find it.
+    fn check(&self) -> Result<(), QueueError> {
+        if inode(&self.path) == self.inode {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let words =
+            format!("{path} was deleted or replaced under this process, which must restart");
+        Err(QueueError::Unavailable(words))
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|file| file.ino())
+}
+
 struct Task {
     conn: SqliteConnection,
+    place: Place,
     anchor: Arc<Anchor>,
     wake: Arc<Wake>,
     /// What `PRAGMA synchronous` says now, once it is known.
@@ -113,6 +147,9 @@ impl Task {
     /// Runs the verbs in one transaction.
     async fn group(&mut self, group: &mut [Box<dyn Errand>]) -> Result<News, QueueError> {
         let durable = group.iter().any(|errand| errand.durable());
+        if durable {
+            self.place.check()?;
+        }
         self.sync(durable).await?;
         query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         let mut tx = Tx::begin(&mut self.conn, &self.anchor).await?;
