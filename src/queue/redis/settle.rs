@@ -14,7 +14,7 @@ use super::{
 use crate::queue::{ParkReason, QueueError, Settled, Settlement, ending::Ending};
 
 /// Settlements that one script call carries out at most.
-const BATCH: usize = 250;
+const BATCH: usize = 100;
 /// Lanes that are looked at again for each refund, at most.
 const MOST_LANES: &str = "500";
 
