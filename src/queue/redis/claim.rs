@@ -13,7 +13,7 @@ use super::{
 use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 
 /// Jobs that one script call takes at most.
-const BATCH: u32 = 250;
+const BATCH: u32 = 100;
 /// Lanes that a call wakes at most, and promises that it corrects.
 const MOST_LANES: &str = "100";
 

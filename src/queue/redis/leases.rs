@@ -16,7 +16,7 @@ use super::{
 use crate::queue::{Hold, LeaseRef, QueueError, Rescued, Status, ending::Ending};
 
 /// Leases that one script call renews, or jobs that it takes back, at most.
-const BATCH: usize = 250;
+const BATCH: usize = 100;
 
 /// Renews leases by `lease` from now.
 pub(super) async fn extend(

@@ -16,7 +16,7 @@ use crate::queue::{
 };
 
 /// Things that one script call moves or removes at most.
-const BATCH: u32 = 500;
+const BATCH: u32 = 200;
 
 fn id_of(lane: &LaneRef) -> String {
     lane_id(&lane.queue, &lane.tenant, &lane.name)

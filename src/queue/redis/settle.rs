@@ -14,9 +14,15 @@ use super::{
 use crate::queue::{ParkReason, QueueError, Settled, Settlement, ending::Ending};
 
 /// Settlements that one script call carries out at most.
-const BATCH: usize = 250;
+const BATCH: usize = 100;
 /// Lanes that are looked at again for each refund, at most.
 const MOST_LANES: &str = "500";
+
+/// In JSON, what does not apply is not there.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
 
 /// An ending, as the script takes it.
 #[derive(Debug, Serialize)]
@@ -43,12 +49,19 @@ pub(super) struct Order {
     #[serde(skip_serializing_if = "Option::is_none")]
     park_reason: Option<String>,
     /// A cancel that was asked for changes nothing any more.
+    #[serde(skip_serializing_if = "is_false")]
     done: bool,
+    #[serde(skip_serializing_if = "is_false")]
     back: bool,
+    #[serde(skip_serializing_if = "is_false")]
     crashed: bool,
+    #[serde(skip_serializing_if = "is_false")]
     keep_error: bool,
+    #[serde(skip_serializing_if = "is_false")]
     retryable: bool,
+    #[serde(skip_serializing_if = "is_false")]
     refund: bool,
+    #[serde(skip_serializing_if = "is_false")]
     vanished: bool,
 }
 

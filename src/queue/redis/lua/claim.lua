@@ -25,11 +25,11 @@ flush()
 
 local taken = walk(queue, max)
 local turn = #taken > 0 and next_turns(queue, #taken) - #taken
-local reply = { now, '' }
+local reply, tenants = { now, '' }, {}
 for number, take in ipairs(taken) do
   local lane = take.lane
   lane.turn = turn + number
-  redis.call('HSET', key('tenants', queue), lane.tenant, lane.turn)
+  tenants[lane.tenant] = lane.turn
   local record = redis.call('HMGET', job_key(id_of(take.ticket)), 'state', 'fixed', 'body')
   local job = unpack_job(id_of(take.ticket), record[1])
   leave_waiting(job, lane)
@@ -50,6 +50,7 @@ for number, take in ipairs(taken) do
   reply[#reply + 1] = { job.id, job.fence, job.lane, record[2], record[3], job.attempt, job.max_attempts,
     job.crashes, job.created_at, job.due_at, now + lease, job.cursor or '' }
 end
+for tenant, last in pairs(tenants) do redis.call('HSET', key('tenants', queue), tenant, last) end
 flush()
 reply[2] = next_moment(queue, most) or ''
 finish()

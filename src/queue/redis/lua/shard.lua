@@ -7,8 +7,11 @@
 local SEP = '\1'
 local base = KEYS[1]
 
-local function key(...)
-  return base .. table.concat({ ... }, SEP)
+local function key(what, a, b, c)
+  if not a then return base .. what end
+  if not b then return base .. what .. SEP .. a end
+  if not c then return base .. what .. SEP .. a .. SEP .. b end
+  return base .. what .. SEP .. a .. SEP .. b .. SEP .. c
 end
 
 local function server_time()

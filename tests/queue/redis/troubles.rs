@@ -1,0 +1,138 @@
+//! A server that is killed, hangs or is full.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jobs::contract::JobId;
+use postrider::queue::{
+    Inspect, NewJob, Queue, QueueError, Settled, Settlement, Status, redis::RedisQueue,
+};
+use rustix::process::Signal;
+
+use super::drain;
+use crate::{
+    queue::jobs::{QUEUE, claim, claims, done, job, jobs, put, retention, submission, tenant},
+    support::{eventually_ok, redis::Private},
+};
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill_and_the_queue_goes_on() {
+    // given a server that is killed while jobs come in, one of which runs
+    let mut server = Private::start(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
+    let queue = Arc::new(RedisQueue::open(&server.config()).await.unwrap());
+    let mut acknowledged: HashSet<JobId> =
+        put(&*queue, "a", jobs("l", 10)).await.into_iter().collect();
+    let running = claim(&*queue, 1).await.remove(0);
+    let submitter = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move {
+            let mut taken = Vec::new();
+            loop {
+                let batch = jobs("l", 20);
+                let ids: Vec<JobId> = batch.iter().map(|j| j.id).collect();
+                match queue.enqueue(submission("a", batch)).await {
+                    Ok(_) => taken.extend(ids),
+                    Err(QueueError::Unavailable(_)) => return taken,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    });
+    let crowd = || async {
+        let known = queue.queues().await.map_err(|e| e.to_string())?;
+        let waiting = known.first().map_or(0, |q| q.counts[&Status::Queued]);
+        if waiting >= 500 { Ok(()) } else { Err(format!("{waiting} wait")) }
+    };
+    eventually_ok("many jobs wait", crowd).await;
+
+    // when
+    server.kill();
+    acknowledged.extend(submitter.await.unwrap());
+    server.restart().await;
+
+    // then the same handle goes on, though the server knows no script any more
+    let settled = eventually_ok("the queue is back", || {
+        queue.settle(vec![Settlement { lease: running.lease, verdict: done(), refund: false }])
+    })
+    .await;
+    assert_eq!(settled, [Settled::Done]);
+    let mut kept = drain(&*queue).await;
+    kept.insert(running.lease.id);
+    assert!(acknowledged.is_subset(&kept), "{} of {}", kept.len(), acknowledged.len());
+}
+
+#[tokio::test]
+async fn a_waiter_hears_of_jobs_after_a_restart() {
+    // given a worker that waits while its server is restarted
+    let mut server = Private::start(&["--appendonly", "yes"]).await;
+    let here = Arc::new(RedisQueue::open(&server.config()).await.unwrap());
+    let seen = claims(&*here, 1).await.seen;
+    server.kill();
+    server.restart().await;
+    let there = RedisQueue::open(&server.config()).await.unwrap();
+    let id = put(&there, "a", vec![job("l")]).await[0];
+
+    // when, then it is woken, whether or not its subscription stood when the job came
+    let waited = tokio::time::timeout(Duration::from_secs(20), here.wait(QUEUE, seen, None)).await;
+    assert!(waited.is_ok());
+    let claimed = eventually_ok("the queue is back", || async {
+        match claim(&*here, 1).await.pop() {
+            Some(claimed) => Ok(claimed.lease.id),
+            None => Err("nothing"),
+        }
+    })
+    .await;
+    assert_eq!(claimed, id);
+}
+
+#[tokio::test]
+async fn a_submission_is_refused_within_a_second_while_the_server_hangs() {
+    // given
+    let server = Private::start(&[]).await;
+    let queue = RedisQueue::open(&server.config()).await.unwrap();
+    put(&queue, "a", vec![job("l")]).await;
+
+    // when
+    server.signal(Signal::STOP);
+    let began = Instant::now();
+    let refused = queue.enqueue(submission("a", vec![job("l")])).await;
+    let took = began.elapsed();
+    let unread = queue.job(&tenant("a"), JobId::generate()).await;
+    server.signal(Signal::CONT);
+
+    // then
+    assert!(matches!(refused, Err(QueueError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(unread, Err(QueueError::Unavailable(_))), "{unread:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    eventually_ok("the queue is back", || queue.enqueue(submission("a", vec![job("l")]))).await;
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_submissions_and_drains() {
+    // given a server that is full
+    let server = Private::start(&["--maxmemory", "8mb"]).await;
+    let queue = RedisQueue::open(&server.config()).await.unwrap();
+    let mut taken = HashSet::new();
+    let refused = loop {
+        let big = || NewJob { payload: format!("\"{}\"", "x".repeat(20_000)).into(), ..job("l") };
+        let batch: Vec<NewJob> = (0..20).map(|_| big()).collect();
+        let ids: Vec<JobId> = batch.iter().map(|j| j.id).collect();
+        match queue.enqueue(submission("a", batch)).await {
+            Ok(_) => taken.extend(ids),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, QueueError::Unavailable(_)), "{refused}");
+    queue.ready().await.unwrap();
+
+    // when workers go on
+    assert_eq!(drain(&queue).await, taken);
+
+    // then there is room again once what is done is forgotten
+    let nothing_kept = postrider::queue::Retention { completed: Duration::ZERO, ..retention() };
+    while queue.prune(100, &nothing_kept).await.unwrap() > 0 {}
+    put(&queue, "a", vec![job("l")]).await;
+}
