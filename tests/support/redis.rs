@@ -59,6 +59,18 @@ impl Private {
         RedisConfig { url, ..super::defaults().redis }
     }
 
+    /// Sets an option of the running server.
+    pub(crate) fn configure(&self, option: &str, value: &str) {
+        let socket = socket(self.dir.path());
+        let done = Command::new("redis-cli")
+            .arg("-s")
+            .arg(socket)
+            .args(["config", "set", option, value])
+            .output()
+            .expect("redis-cli comes with redis-server");
+        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "OK");
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.process.id()).expect("process ids are small");
         let id = Pid::from_raw(id).expect("a child has an id");
