@@ -36,6 +36,9 @@ pub struct HttpConfig {
     /// Waiting callers of a tenant.
     #[serde(deserialize_with = "waiters")]
     pub waiters: usize,
+    /// How often a stream of events says that it is alive.
+    #[serde(deserialize_with = "patience")]
+    pub stream_beat: Duration,
     /// Open connections.
     #[serde(deserialize_with = "connections")]
     pub connections: usize,

@@ -15,11 +15,12 @@ use tracing::Instrument;
 
 use super::{
     Body, HttpConfig,
-    auth::{self, CachedKeys, Caller, Keys},
+    auth::{CachedKeys, Guest, Keys, may_use_basic},
     body,
     error::ApiError,
     exchange::{Exchange, known, refuse},
     limits::Allowance,
+    negotiate::{self, Media},
     router::Route,
     serve::{self, Manners},
     wait::Hub,
@@ -86,7 +87,7 @@ pub(super) struct Engine {
     pub(super) intake: Intake,
     pub(super) hub: Arc<Hub>,
     pub(super) stop: CancellationToken,
-    keys: CachedKeys,
+    pub(super) keys: Arc<CachedKeys>,
     allowance: Allowance,
 }
 
@@ -95,7 +96,7 @@ impl Engine {
         let FacadeDeps { config, queue, intake, keys } = deps;
         Self {
             hub: Arc::new(Hub::new(Arc::clone(&queue), config.waiters)),
-            keys: CachedKeys::new(keys, config.key_cache),
+            keys: Arc::new(CachedKeys::new(keys, config.key_cache)),
             allowance: Allowance::new(config.rate_limit),
             config,
             queue,
@@ -142,31 +143,41 @@ impl Engine {
             Route::Options(allow) => Ok(options(allow)),
             Route::Submit => {
                 body::declared(&head.headers, body::BATCH)?;
-                let caller = self.admit(exchange, &head).await?;
-                self.submit(&caller, &exchange.id, None, &head, incoming).await
+                let guest = self.admit(exchange, &head).await?;
+                self.submit(&guest.caller, &exchange.id, None, &head, incoming).await
             }
             Route::SubmitKind(kind) => {
                 body::declared(&head.headers, body::SINGLE)?;
-                let caller = self.admit(exchange, &head).await?;
-                self.submit(&caller, &exchange.id, Some(kind), &head, incoming).await
+                let guest = self.admit(exchange, &head).await?;
+                self.submit(&guest.caller, &exchange.id, Some(kind), &head, incoming).await
             }
             Route::Status(id) => {
-                let caller = self.admit(exchange, &head).await?;
-                self.status(&caller, &exchange.id, &id, &head.headers).await
+                let guest = self.admit(exchange, &head).await?;
+                self.status(guest, &exchange.id, &id, &head).await
             }
         }
     }
 
     /// Lets a caller with a good key and requests left pass. No byte of a stranger's body is read:
     /// one that does not say how large it is meets its limit only after this.
-    async fn admit(&self, exchange: &mut Exchange, head: &Parts) -> Result<Caller, ApiError> {
-        let bearer = auth::bearer(&head.headers).ok_or_else(ApiError::unauthorized)?;
-        let caller = self.keys.caller(bearer).await?.ok_or_else(ApiError::unauthorized)?;
-        exchange.tenant = Some(caller.tenant.clone());
-        let budget = self.allowance.draw(&*self.queue, &caller.tenant).await?;
+    async fn admit(&self, exchange: &mut Exchange, head: &Parts) -> Result<Guest, ApiError> {
+        let stranger = || ApiError::unauthorized().inviting(people_ask(head));
+        let guest = Guest::by(head, &*self.keys).await?.ok_or_else(stranger)?;
+        exchange.tenant = Some(guest.caller.tenant.clone());
+        let budget = self.allowance.draw(&*self.queue, &guest.caller.tenant).await?;
         exchange.budget.insert(budget).admit()?;
-        Ok(caller)
+        Ok(guest)
     }
+
+    /// Whether a caller that was let in would be let in again.
+    pub(super) async fn still_welcome(&self, guest: &Guest) -> Result<bool, ApiError> {
+        Ok(guest.is_still_welcome(&*self.keys).await?)
+    }
+}
+
+/// Whether a browser asks on behalf of somebody who can be asked for a key.
+fn people_ask(head: &Parts) -> bool {
+    may_use_basic(&head.method) && negotiate::media(&head.headers) == Ok(Media::Page)
 }
 
 fn options(allow: &'static str) -> Response<Body> {

@@ -14,13 +14,16 @@
 //! | `form` | the three ways to write a submission |
 //! | `idempotency` | keys and fingerprints of submissions |
 //! | `wait` | callers that wait for a job |
-//! | `view` | what a caller may see of a job |
+//! | `view`, `version` | what a caller may see of a job, and by what it tells its states apart |
+//! | `status`, `follow`, `page` | a job as it is, as it goes on, and for people |
+//! | `answer` | bodies, whole or told piece by piece |
 //! | `codes`, `error` | every way to be refused, and how it is said |
 //! | `exchange` | what every answer carries, the log line, the count |
 //! | `serve`, `linger` | listening, connections, stopping |
 //! | `admin` | health, readiness, metrics |
 
 pub mod admin;
+mod answer;
 pub mod auth;
 mod body;
 mod codes;
@@ -28,17 +31,20 @@ mod config;
 mod error;
 mod exchange;
 mod facade;
+mod follow;
 mod form;
 mod idempotency;
 mod json;
 mod limits;
 mod linger;
 mod negotiate;
+mod page;
 mod request_id;
 mod router;
 mod serve;
 mod status;
 mod submit;
+mod version;
 mod view;
 mod wait;
 
@@ -49,5 +55,4 @@ pub use self::{
     serve::{ListenError, listen},
 };
 
-/// The body of an answer.
-type Body = http_body_util::Full<bytes::Bytes>;
+use self::answer::Body;

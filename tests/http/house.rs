@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -49,9 +49,15 @@ pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
 #[derive(Default)]
 pub(super) struct Ring {
     down: AtomicBool,
+    revoked: Mutex<BTreeSet<String>>,
 }
 
 impl Ring {
+    /// Revokes a key.
+    pub(super) fn revoke(&self, key: &str) {
+        self.revoked.lock().unwrap().insert(key.to_owned());
+    }
+
     /// Puts the store of keys out of reach.
     pub(super) fn set_down(&self) {
         self.down.store(true, SeqCst);
@@ -63,6 +69,9 @@ impl Keys for Ring {
     async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault> {
         if self.down.load(SeqCst) {
             return Err(Fault::transient("store_down", "postgres://secret-host refused"));
+        }
+        if self.revoked.lock().unwrap().contains(bearer) {
+            return Ok(None);
         }
         let (tenant, scopes) = match bearer {
             ACME => ("acme", &["jobs:read", "send:write", "classify:write"][..]),
