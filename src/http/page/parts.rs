@@ -185,18 +185,23 @@ fn item(error: &Value) -> String {
 }
 
 fn result(job: &JobView<'_>) -> String {
-    match &job.result {
-        None | Some(Value::Null) => String::new(),
-        Some(_) if skipped(job).is_some() => String::new(),
-        Some(result) => {
-            let pretty = format!("{result:#}");
-            let lines: Vec<_> = pretty.lines().map(|line| Text(line).to_string()).collect();
-            format!(
-                "<section id=\"result\"><h2>Result</h2><pre dir=\"ltr\">{}</pre></section>\n",
-                lines.join("&#10;")
-            )
-        }
+    let Some(mut result) = job.result.clone().filter(|_| skipped(job).is_none()) else {
+        return String::new();
+    };
+    // The errors of single items have a table of their own, if they fit.
+    let has_table = |items: &Value| items.as_array().is_some_and(|items| items.len() <= MOST_ITEMS);
+    if let Some(members) = result.as_object_mut()
+        && members.get("errors").is_some_and(has_table)
+    {
+        members.remove("errors");
     }
+    if result.is_null() || result.as_object().is_some_and(serde_json::Map::is_empty) {
+        return String::new();
+    }
+    let pretty = format!("{result:#}");
+    let lines: Vec<_> = pretty.lines().map(|line| Text(line).to_string()).collect();
+    let lines = lines.join("&#10;");
+    format!("<section id=\"result\"><h2>Result</h2><pre dir=\"ltr\">{lines}</pre></section>\n")
 }
 
 fn skipped<'a>(job: &'a JobView<'_>) -> Option<&'a str> {
