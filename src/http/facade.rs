@@ -2,6 +2,7 @@
 
 use std::{io, panic::AssertUnwindSafe, sync::Arc};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use hyper::{
     Request, Response, StatusCode,
@@ -14,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    Body, HttpConfig,
+    Body, HttpConfig, answer,
     auth::{CachedKeys, Guest, Keys, may_use_basic},
     body,
     error::ApiError,
     exchange::{Exchange, known, refuse},
     limits::Allowance,
     negotiate::{self, Media},
+    openapi,
     router::Route,
     serve::{self, Manners},
     wait::Hub,
@@ -89,6 +91,7 @@ pub(super) struct Engine {
     pub(super) stop: CancellationToken,
     pub(super) keys: Arc<CachedKeys>,
     allowance: Allowance,
+    document: Bytes,
 }
 
 impl Engine {
@@ -98,6 +101,7 @@ impl Engine {
             hub: Arc::new(Hub::new(Arc::clone(&queue), config.waiters)),
             keys: Arc::new(CachedKeys::new(keys, config.key_cache)),
             allowance: Allowance::new(config.rate_limit),
+            document: openapi::document(intake.catalogue()).to_string().into(),
             config,
             queue,
             intake,
@@ -141,6 +145,7 @@ impl Engine {
         let (head, incoming) = request.into_parts();
         match route {
             Route::Options(allow) => Ok(options(allow)),
+            Route::Document => Ok(answer::json(self.document.clone())),
             Route::Submit => {
                 body::declared(&head.headers, body::BATCH)?;
                 let guest = self.admit(exchange, &head).await?;

@@ -18,6 +18,7 @@
 //! | `status`, `follow`, `page` | a job as it is, as it goes on, and for people |
 //! | `answer` | bodies, whole or told piece by piece |
 //! | `codes`, `error` | every way to be refused, and how it is said |
+//! | `openapi` | the interface, described for programs |
 //! | `exchange` | what every answer carries, the log line, the count |
 //! | `serve`, `linger` | listening, connections, stopping |
 //! | `admin` | health, readiness, metrics |
@@ -38,6 +39,7 @@ mod json;
 mod limits;
 mod linger;
 mod negotiate;
+pub mod openapi;
 mod page;
 mod request_id;
 mod router;

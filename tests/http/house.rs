@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jobs::contract::{Fault, TenantId};
+use jobs::contract::{Catalogue, Fault, TenantId};
 use postrider::{
     config::{Config, Rate},
     http::{
@@ -87,12 +87,13 @@ impl Keys for Ring {
     }
 }
 
-struct NoMailboxes;
+/// Every mailbox is there, without limits of its own.
+struct EveryMailbox;
 
 #[async_trait]
-impl MailboxRates for NoMailboxes {
+impl MailboxRates for EveryMailbox {
     async fn rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
-        Ok(None)
+        Ok(Some(Vec::new()))
     }
 }
 
@@ -114,6 +115,11 @@ impl House {
 
     /// A façade by a changed configuration.
     pub(super) async fn with(change: impl FnOnce(&mut HttpConfig)) -> Self {
+        Self::of(kinds::catalogue(), change).await
+    }
+
+    /// A façade that knows these kinds.
+    pub(super) async fn of(kinds: Catalogue, change: impl FnOnce(&mut HttpConfig)) -> Self {
         let config = Config::load(None, []).unwrap();
         let mut http = config.http;
         http.rate_limit = "100000/min".parse().unwrap();
@@ -123,10 +129,7 @@ impl House {
         let facade = Facade::new(FacadeDeps {
             config: http,
             queue: Arc::<Memory>::clone(&queue),
-            intake: Intake::new(
-                kinds::catalogue(),
-                Limits::new(config.limits, Arc::new(NoMailboxes)),
-            ),
+            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(EveryMailbox))),
             keys: Arc::<Ring>::clone(&keys),
         });
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();

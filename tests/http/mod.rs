@@ -13,6 +13,7 @@ mod kinds;
 mod limits;
 mod logs;
 mod memory;
+mod openapi;
 mod page;
 mod property;
 mod raw;
