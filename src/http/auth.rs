@@ -13,7 +13,7 @@ use jobs::contract::Fault;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::error::ApiError;
+use super::{error::ApiError, strangers::Strangers};
 pub use crate::store::Caller;
 
 /// The scope that lets a caller ask for jobs.
@@ -55,9 +55,18 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Whoever sends this request; nobody, without a good key.
-    pub(super) async fn by(head: &Parts, keys: &dyn Keys) -> Result<Option<Self>, Fault> {
-        let Some(key) = presented(head) else { return Ok(None) };
+    /// Whoever sends this request; nobody, without a good key. A caller that was not seen before
+    /// counts as a stranger until its key was looked up, and strangers are counted.
+    pub(super) async fn by(
+        head: &Parts,
+        keys: &CachedKeys,
+        strangers: &Strangers,
+    ) -> Result<Option<Self>, ApiError> {
+        let key = presented(head);
+        if !key.as_ref().is_some_and(|key| keys.was_good(key)) {
+            strangers.admit(&head.extensions)?;
+        }
+        let Some(key) = key else { return Ok(None) };
         let caller = keys.caller(&key).await?;
         Ok(caller.map(|caller| Self { caller, key: key.into() }))
     }
@@ -118,6 +127,16 @@ impl CachedKeys {
         Self { keys, trust, most: MOST_CACHED, now: Instant::now, known: Mutex::default() }
     }
 
+    /// Whether this key was good when it was last asked for, however long ago.
+    pub(super) fn was_good(&self, bearer: &str) -> bool {
+        let token: [u8; 32] = Sha256::digest(bearer.as_bytes()).into();
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&token)
+    }
+
+    fn forget(&self, token: &[u8; 32]) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
+    }
+
     fn remembered(&self, token: &[u8; 32]) -> Option<Caller> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (caller, asked_at) = known.get(token)?;
@@ -125,9 +144,6 @@ impl CachedKeys {
     }
 
     fn remember(&self, token: [u8; 32], caller: &Caller, asked_at: Instant) {
-        if self.trust.is_zero() {
-            return;
-        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= self.most {
             let now = (self.now)();
@@ -152,8 +168,9 @@ impl Keys for CachedKeys {
         // Trust counts from before the question: a revocation during it is felt in time, too.
         let asked_at = (self.now)();
         let caller = self.keys.caller(bearer).await?;
-        if let Some(caller) = &caller {
-            self.remember(token, caller, asked_at);
+        match &caller {
+            Some(caller) => self.remember(token, caller, asked_at),
+            None => self.forget(&token),
         }
         Ok(caller)
     }
@@ -214,7 +231,9 @@ mod tests {
         assert_eq!(keys.asked.load(SeqCst), 1);
 
         ELAPSED.set(Duration::from_secs(5));
+        assert!(cached.was_good("good"));
         assert!(cached.caller("good").await.unwrap().is_none());
+        assert!(!cached.was_good("good"), "a revoked key is a stranger's");
     }
 
     #[tokio::test]
@@ -234,6 +253,7 @@ mod tests {
         let cached = cached(&keys, 3);
         for n in 0..20 {
             cached.caller(&format!("good{n}")).await.unwrap();
+            assert!(cached.was_good(&format!("good{n}")));
             assert!(cached.known.lock().unwrap().len() <= 3);
         }
     }

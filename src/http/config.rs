@@ -18,6 +18,8 @@ pub struct HttpConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Requests of a tenant.
     pub rate_limit: Rate,
+    /// Requests without a good key, of each address.
+    pub strangers: Rate,
     /// How long the head of a request may take, and how long an idle connection is kept.
     #[serde(deserialize_with = "patience")]
     pub header_timeout: Duration,

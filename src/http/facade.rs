@@ -25,6 +25,7 @@ use super::{
     openapi,
     router::Route,
     serve::{self, Manners},
+    strangers::Strangers,
     wait::Hub,
 };
 use crate::{intake::Intake, queue::Queue};
@@ -91,6 +92,7 @@ pub(super) struct Engine {
     pub(super) stop: CancellationToken,
     pub(super) keys: Arc<CachedKeys>,
     allowance: Allowance,
+    strangers: Strangers,
     document: Bytes,
 }
 
@@ -101,6 +103,7 @@ impl Engine {
             hub: Arc::new(Hub::new(Arc::clone(&queue), config.waiters)),
             keys: Arc::new(CachedKeys::new(keys, config.key_cache)),
             allowance: Allowance::new(config.rate_limit),
+            strangers: Strangers::new(config.strangers),
             document: openapi::document(intake.catalogue()).to_string().into(),
             config,
             queue,
@@ -145,7 +148,10 @@ impl Engine {
         let (head, incoming) = request.into_parts();
         match route {
             Route::Options(allow) => Ok(options(allow)),
-            Route::Document => Ok(answer::json(self.document.clone())),
+            Route::Document => {
+                self.strangers.admit(&head.extensions)?;
+                Ok(answer::json(self.document.clone()))
+            }
             Route::Submit => {
                 body::declared(&head.headers, body::BATCH)?;
                 let guest = self.admit(exchange, &head).await?;
@@ -167,7 +173,7 @@ impl Engine {
     /// one that does not say how large it is meets its limit only after this.
     async fn admit(&self, exchange: &mut Exchange, head: &Parts) -> Result<Guest, ApiError> {
         let stranger = || ApiError::unauthorized().inviting(people_ask(head));
-        let guest = Guest::by(head, &*self.keys).await?.ok_or_else(stranger)?;
+        let guest = Guest::by(head, &self.keys, &self.strangers).await?.ok_or_else(stranger)?;
         exchange.tenant = Some(guest.caller.tenant.clone());
         let budget = self.allowance.draw(&*self.queue, &guest.caller.tenant).await?;
         exchange.budget.insert(budget).admit()?;

@@ -20,9 +20,10 @@ use super::{
     auth::{CachedKeys, Guest},
     error::ApiError,
     facade::Engine,
+    linger::Line,
     page,
     request_id::RequestId,
-    status::{Answer, Held, Question, not_for_others},
+    status::{Answer, Held, Question, hung_up, not_for_others},
     version::Version,
     view::JobView,
     wait::Watch,
@@ -71,7 +72,7 @@ impl Engine {
         let mut first = if is_known { ALIVE } else { teller.event(&job, self.queue.now())? };
         let body = match watch {
             Some(watch) if !job.status.is_final() => {
-                let following = self.following(question.guest, watch, teller, &job);
+                let following = self.following(question, watch, teller, &job);
                 Body::told(stream_of(first, following))
             }
             Some(_) => Body::told(stream::iter([first])),
@@ -86,14 +87,21 @@ impl Engine {
         Ok(response)
     }
 
-    fn following(&self, guest: Guest, watch: Watch, teller: Teller, job: &JobRecord) -> Following {
+    fn following(
+        &self,
+        question: Question,
+        watch: Watch,
+        teller: Teller,
+        job: &JobRecord,
+    ) -> Following {
         let beat = self.config.stream_beat;
         let mut alive = interval_at(Instant::now() + beat, beat);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Following {
             watch,
             alive,
-            guest,
+            guest: question.guest,
+            line: question.line,
             keys: Arc::clone(&self.keys),
             queue: Arc::clone(&self.queue),
             stop: self.stop.clone(),
@@ -156,6 +164,7 @@ struct Following {
     watch: Watch,
     alive: Interval,
     guest: Guest,
+    line: Option<Line>,
     keys: Arc<CachedKeys>,
     queue: Arc<dyn Queue>,
     stop: CancellationToken,
@@ -170,6 +179,7 @@ impl Following {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return None,
+                () = hung_up(self.line.as_ref()) => return None,
                 _ = self.alive.tick() => {
                     return self.may_hear_more().await.then_some((ALIVE, false));
                 }

@@ -10,6 +10,7 @@
 //! | `router` | paths and methods |
 //! | `auth` | keys, callers, scopes |
 //! | `limits` | the tenant's requests, and the headers that tell of them |
+//! | `strangers` | how often an address may come without a good key |
 //! | `body`, `json`, `negotiate` | bytes, JSON that means one thing only, media types |
 //! | `form` | the three ways to write a submission |
 //! | `idempotency` | keys and fingerprints of submissions |
@@ -45,6 +46,7 @@ mod request_id;
 mod router;
 mod serve;
 mod status;
+mod strangers;
 mod submit;
 mod version;
 mod view;

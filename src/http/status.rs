@@ -16,6 +16,7 @@ use super::{
     auth::{Guest, JOBS_READ},
     error::ApiError,
     facade::Engine,
+    linger::Line,
     negotiate::{self, Media},
     page,
     request_id::RequestId,
@@ -43,6 +44,7 @@ pub(super) struct Question {
     pub(super) guest: Guest,
     pub(super) id: JobId,
     pub(super) media: Media,
+    pub(super) line: Option<Line>,
 }
 
 impl Engine {
@@ -58,7 +60,8 @@ impl Engine {
         guest.caller.require(JOBS_READ)?;
         // What cannot be an id is as unknown as an id that nobody has.
         let id = id.parse().map_err(|_| ApiError::job_not_found())?;
-        let question = Question { guest, id, media };
+        let line = head.extensions.get().cloned();
+        let question = Question { guest, id, media, line };
         match media {
             Media::Events => self.follow(question, request_id, head).await,
             Media::Json | Media::Page => self.show(&question, request_id, &head.headers).await,
@@ -105,7 +108,7 @@ impl Engine {
     }
 
     /// Holds the answer until the job is final, or is not what the caller knows any more; or `wish`
-    /// is over or the process stops. When too many callers of the tenant wait already, the wish is
+    /// is over, the caller hangs up or the process stops. When too many callers of the tenant wait already, the wish is
     /// passed over and the answer does not claim that it was heeded.
     async fn hold(
         &self,
@@ -129,6 +132,7 @@ impl Engine {
             there = until(&mut watch, &mut job, over) => there,
             () = tokio::time::sleep(wish) => true,
             () = self.stop.cancelled() => true,
+            () = hung_up(question.line.as_ref()) => true,
         };
         // A key may have been revoked meanwhile, and must not open what came after.
         if !self.still_welcome(&question.guest).await? {
@@ -157,6 +161,14 @@ async fn until(
         }
     }
     false
+}
+
+/// Waits until the caller of a request is gone.
+pub(super) async fn hung_up(line: Option<&Line>) {
+    match line {
+        Some(line) => line.hung_up().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Question {

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -50,9 +50,15 @@ pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
 pub(super) struct Ring {
     down: AtomicBool,
     revoked: Mutex<BTreeSet<String>>,
+    asked: AtomicUsize,
 }
 
 impl Ring {
+    /// How often it was asked for a key.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(SeqCst)
+    }
+
     /// Revokes a key.
     pub(super) fn revoke(&self, key: &str) {
         self.revoked.lock().unwrap().insert(key.to_owned());
@@ -67,6 +73,7 @@ impl Ring {
 #[async_trait]
 impl Keys for Ring {
     async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault> {
+        self.asked.fetch_add(1, SeqCst);
         if self.down.load(SeqCst) {
             return Err(Fault::transient("store_down", "postgres://secret-host refused"));
         }

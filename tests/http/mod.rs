@@ -18,6 +18,7 @@ mod page;
 mod property;
 mod raw;
 mod status;
+mod strangers;
 mod streaming;
 mod submit;
 mod tags;
