@@ -19,6 +19,7 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,12 +35,13 @@ use crate::contract::{
         Composed, EffectState, Letter, Mailbox, MailboxStatus, Meaning, NotSent, Opened, Person,
         Phase, Refusal,
     },
+    schema,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// One message to one person.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Send {
     /// By which way it goes.
@@ -65,7 +67,7 @@ pub struct Send {
 }
 
 /// By which way a message goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// Mail.
@@ -73,7 +75,7 @@ pub enum Channel {
 }
 
 /// Who reads a message.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipient {
     /// The address.
@@ -84,7 +86,7 @@ pub struct Recipient {
 }
 
 /// What a message says, as templates: merge fields and spintax.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
     /// The subject.
@@ -112,6 +114,23 @@ impl Job for Send {
 
     fn check(&self) -> Vec<Problem> {
         check::check(self)
+    }
+
+    fn schema() -> Value {
+        schema::<Self>()
+    }
+
+    fn example() -> Value {
+        json!({
+            "channel": "email",
+            "account": "dev@example.com",
+            "to": {"email": "ada@example.org", "name": "Ada"},
+            "content": {
+                "subject": "Hello {{firstName}}",
+                "text": "{Hi|Hello} {{firstName}}, how do you do?",
+            },
+            "merge": {"firstName": "Ada"},
+        })
     }
 
     fn lane(&self) -> LaneName {

@@ -26,6 +26,10 @@ pub struct Kind {
     pub patience: Duration,
     /// Whether its runs wait, and so are spawned.
     pub waits: bool,
+    /// What its payloads may look like: makes a JSON Schema.
+    pub schema: fn() -> Value,
+    /// Makes a payload that is accepted; `null` when the kind has none to show.
+    pub example: fn() -> Value,
     typed: Arc<dyn Typed>,
 }
 
@@ -58,6 +62,8 @@ impl Kind {
             timeout: J::TIMEOUT,
             patience: J::PATIENCE,
             waits: J::WAITS,
+            schema: J::schema,
+            example: J::example,
             typed: Arc::new(Of::<J>(PhantomData)),
         }
     }

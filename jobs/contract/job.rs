@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{Context, LaneName, Outcome, Problem, Retry};
 
@@ -34,6 +36,17 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
         Vec::new()
     }
 
+    /// What the payload may look like, for callers: JSON Schema 2020-12. Anything, unless the kind
+    /// says more; a kind that derives `JsonSchema` says it with `contract::schema::<Self>()`.
+    fn schema() -> Value {
+        Value::Object(serde_json::Map::new())
+    }
+
+    /// A payload that is accepted, for callers to begin with; `null` when there is none.
+    fn example() -> Value {
+        Value::Null
+    }
+
     /// The narrowest thing with a pace of its own that this job belongs to.
     fn lane(&self) -> LaneName {
         LaneName::tenant()
@@ -61,4 +74,12 @@ pub enum Audience {
     Callers,
     /// The engine itself; the façade refuses it.
     Engine,
+}
+
+/// The schema that a payload's type derives, its doc comments as descriptions, in one piece.
+pub fn schema<P: JsonSchema>() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    settings.into_generator().into_root_schema_for::<P>().into()
 }

@@ -19,7 +19,7 @@ pub use self::{
     catalogue::{Catalogue, Checked, Kind, Runnable},
     context::{Context, Cursor, RunInfo},
     ids::{JobId, TenantId},
-    job::{Audience, Job},
+    job::{Audience, Job, schema},
     lane::LaneName,
     moment::Moment,
     outcome::{Cause, Done, Fault, Outcome, Scope, Stop},

@@ -1,4 +1,4 @@
-//! `postrider keys create|list|revoke`: who may ask, for which tenant, for what.
+//! `postrider keys create|list|rotate|revoke`: who may ask, for which tenant, for what.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use jobs::contract::{Catalogue, Moment, TenantId, ports::Clock};
 
 use crate::{
     secrets::Environment,
-    store::{KeyRecord, NewKey, NewKeyError, Store, StoreError},
+    store::{KeyRecord, NewKey, NewKeyError, RotateError, Rotated, Store, StoreError},
 };
 
 /// The scope that lets a key ask for jobs.
@@ -26,6 +26,15 @@ pub enum KeysArgs {
         /// The tenant whose keys
         #[arg(long)]
         tenant: TenantId,
+    },
+    /// Make a key that takes the place of another, and show it, once; the other is valid for 72 hours
+    /// more
+    Rotate {
+        /// The tenant whose key
+        #[arg(long)]
+        tenant: TenantId,
+        /// The old key's id: the eight characters after prk_live_ or prk_test_
+        id: String,
     },
     /// Revoke a key; façades feel it within five seconds
     Revoke {
@@ -110,6 +119,7 @@ pub async fn run(
             deps.store.require_tenant(tenant).await?;
             Ok(list(&deps.store.keys(tenant).await?, json, deps.clock.now(), out)?)
         }
+        KeysArgs::Rotate { tenant, id } => rotate(tenant, id, deps, json, out).await,
         KeysArgs::Revoke { tenant, id } => revoke(tenant, id, deps, json, out).await,
     }
 }
@@ -164,6 +174,32 @@ async fn create(
     Ok(())
 }
 
+async fn rotate(
+    tenant: &TenantId,
+    id: &str,
+    deps: &KeysDeps<'_>,
+    json: bool,
+    out: &mut (dyn Write + Send),
+) -> Result<(), KeysError> {
+    deps.store.require_tenant(tenant).await?;
+    let Rotated { key, old_until } =
+        deps.store.rotate_key(tenant, id, deps.clock.now()).await.map_err(|error| match error {
+            RotateError::New(error) => error.into(),
+            other => KeysError::Data(other.to_string()),
+        })?;
+    if json {
+        let value = serde_json::json!({
+            "id": key.id(), "key": key.reveal(), "replaces": id, "old_valid_until": old_until,
+        });
+        writeln!(out, "{value}")?;
+    } else {
+        writeln!(out, "{}", key.reveal())?;
+        writeln!(out, "Keep it now: it is not shown again. Its id is {}.", key.id())?;
+        writeln!(out, "The key {id} is valid until {old_until}.")?;
+    }
+    Ok(())
+}
+
 async fn revoke(
     tenant: &TenantId,
     id: &str,
@@ -201,6 +237,7 @@ fn list(keys: &[KeyRecord], json: bool, now: Moment, out: &mut dyn Write) -> io:
         let state = match (key.revoked_at, key.expires_at) {
             (Some(_), _) => "revoked",
             (None, Some(at)) if at <= now => "expired",
+            _ if key.replaced_by.is_some() => "rotated",
             _ => "active",
         };
         let used = key.last_used_at.map_or_else(|| "never".to_owned(), |at| at.to_string());

@@ -87,7 +87,7 @@ pub enum Command {
     Scheduler(SchedulerArgs),
     /// Load mailboxes and suppressions (TOML) and people (CSV).
     Apply(apply::ApplyArgs),
-    /// Make, list and revoke API keys.
+    /// Make, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysArgs),
     /// Bring the store to the schema of this program.

@@ -7,11 +7,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hyper::{Method, header::AUTHORIZATION, http::request::Parts};
 use jobs::contract::Fault;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::error::ApiError;
+use super::{error::ApiError, strangers::Strangers};
 pub use crate::store::Caller;
 
 /// The scope that lets a caller ask for jobs.
@@ -46,16 +48,65 @@ pub trait Keys: Send + Sync {
     async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault>;
 }
 
-/// The bearer token of a request (RFC 6750), if it has exactly one.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
+/// A caller that was let in, and the key that it came with.
+pub(super) struct Guest {
+    pub(super) caller: Caller,
+    key: SecretString,
+}
+
+impl Guest {
+    /// Whoever sends this request; nobody, without a good key. A caller that was not seen before
+    /// counts as a stranger until its key was looked up, and strangers are counted.
+    pub(super) async fn by(
+        head: &Parts,
+        keys: &CachedKeys,
+        strangers: &Strangers,
+    ) -> Result<Option<Self>, ApiError> {
+        let key = presented(head);
+        if !key.as_ref().is_some_and(|key| keys.was_good(key)) {
+            strangers.admit(&head.extensions)?;
+        }
+        let Some(key) = key else { return Ok(None) };
+        let caller = keys.caller(&key).await?;
+        Ok(caller.map(|caller| Self { caller, key: key.into() }))
+    }
+
+    /// Whether the same key still opens the same doors.
+    pub(super) async fn is_still_welcome(&self, keys: &dyn Keys) -> Result<bool, Fault> {
+        let caller = keys.caller(self.key.expose_secret()).await?;
+        Ok(caller.as_ref() == Some(&self.caller))
+    }
+}
+
+/// Whether a key may come as the password of a browser. For looking only: a browser sends it along
+/// with whatever another site makes it ask for.
+pub(super) fn may_use_basic(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The key that a request presents, if it is exactly one.
+fn presented(head: &Parts) -> Option<String> {
+    let mut values = head.headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim_start_matches(' ');
-    let plausible = scheme.eq_ignore_ascii_case("bearer")
-        && (1..=LONGEST_BEARER).contains(&token.len())
-        && token.bytes().all(|c| c.is_ascii_graphic());
-    plausible.then_some(token)
+    let key = if scheme.eq_ignore_ascii_case("bearer") {
+        token.to_owned()
+    } else if scheme.eq_ignore_ascii_case("basic") && may_use_basic(&head.method) {
+        password(token)?
+    } else {
+        return None;
+    };
+    let plausible =
+        (1..=LONGEST_BEARER).contains(&key.len()) && key.bytes().all(|c| c.is_ascii_graphic());
+    plausible.then_some(key)
+}
+
+/// The password of RFC 7617; or the name, for people who type the key there and nothing below.
+fn password(token: &str) -> Option<String> {
+    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some(if password.is_empty() { name } else { password }.to_owned())
 }
 
 /// Keys that trust a good key for a while before they ask again.
@@ -76,6 +127,16 @@ impl CachedKeys {
         Self { keys, trust, most: MOST_CACHED, now: Instant::now, known: Mutex::default() }
     }
 
+    /// Whether this key was good when it was last asked for, however long ago.
+    pub(super) fn was_good(&self, bearer: &str) -> bool {
+        let token: [u8; 32] = Sha256::digest(bearer.as_bytes()).into();
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&token)
+    }
+
+    fn forget(&self, token: &[u8; 32]) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
+    }
+
     fn remembered(&self, token: &[u8; 32]) -> Option<Caller> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (caller, asked_at) = known.get(token)?;
@@ -83,9 +144,6 @@ impl CachedKeys {
     }
 
     fn remember(&self, token: [u8; 32], caller: &Caller, asked_at: Instant) {
-        if self.trust.is_zero() {
-            return;
-        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= self.most {
             let now = (self.now)();
@@ -110,8 +168,9 @@ impl Keys for CachedKeys {
         // Trust counts from before the question: a revocation during it is felt in time, too.
         let asked_at = (self.now)();
         let caller = self.keys.caller(bearer).await?;
-        if let Some(caller) = &caller {
-            self.remember(token, caller, asked_at);
+        match &caller {
+            Some(caller) => self.remember(token, caller, asked_at),
+            None => self.forget(&token),
         }
         Ok(caller)
     }
@@ -172,7 +231,9 @@ mod tests {
         assert_eq!(keys.asked.load(SeqCst), 1);
 
         ELAPSED.set(Duration::from_secs(5));
+        assert!(cached.was_good("good"));
         assert!(cached.caller("good").await.unwrap().is_none());
+        assert!(!cached.was_good("good"), "a revoked key is a stranger's");
     }
 
     #[tokio::test]
@@ -192,18 +253,40 @@ mod tests {
         let cached = cached(&keys, 3);
         for n in 0..20 {
             cached.caller(&format!("good{n}")).await.unwrap();
+            assert!(cached.was_good(&format!("good{n}")));
             assert!(cached.known.lock().unwrap().len() <= 3);
+        }
+    }
+
+    fn head(method: Method) -> Parts {
+        hyper::Request::builder().method(method).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_browser_may_look_with_the_key_as_password() {
+        let of = |method: Method, text: &str| {
+            let mut head = head(method);
+            let value = format!("Basic {}", STANDARD.encode(text));
+            head.headers.insert(AUTHORIZATION, HeaderValue::try_from(value).unwrap());
+            presented(&head)
+        };
+        for text in [":abc", "anybody:abc", "abc:"] {
+            assert_eq!(of(Method::GET, text).as_deref(), Some("abc"), "{text}");
+            assert_eq!(of(Method::POST, text), None, "{text}");
+        }
+        for none in ["", ":", "abc", ":a b", ":\u{e9}"] {
+            assert_eq!(of(Method::GET, none), None, "{none}");
         }
     }
 
     #[test]
     fn a_bearer_token_is_one_plausible_word() {
         let of = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
+            let mut head = head(Method::POST);
             for value in values {
-                headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+                head.headers.append(AUTHORIZATION, HeaderValue::from_static(value));
             }
-            bearer(&headers).map(str::to_owned)
+            presented(&head)
         };
         assert_eq!(of(&["Bearer abc"]).as_deref(), Some("abc"));
         assert_eq!(of(&["bEARER  abc"]).as_deref(), Some("abc"));

@@ -18,6 +18,8 @@ pub struct HttpConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Requests of a tenant.
     pub rate_limit: Rate,
+    /// Requests without a good key, of each address.
+    pub strangers: Rate,
     /// How long the head of a request may take, and how long an idle connection is kept.
     #[serde(deserialize_with = "patience")]
     pub header_timeout: Duration,
@@ -36,6 +38,9 @@ pub struct HttpConfig {
     /// Waiting callers of a tenant.
     #[serde(deserialize_with = "waiters")]
     pub waiters: usize,
+    /// How often a stream of events says that it is alive.
+    #[serde(deserialize_with = "patience")]
+    pub stream_beat: Duration,
     /// Open connections.
     #[serde(deserialize_with = "connections")]
     pub connections: usize,

@@ -17,6 +17,9 @@ const MOST_PROBLEMS: usize = 100;
 /// What a caller is told to wait when something that Postrider needs is out of reach, in seconds.
 const UNAVAILABLE_FOR: u64 = 5;
 
+/// What makes a browser ask its user (RFC 7617).
+const BASIC: &str = "Basic realm=\"postrider: your API key as the password\", charset=\"UTF-8\"";
+
 /// A refusal on its way to the caller.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ApiError {
@@ -27,6 +30,7 @@ pub(super) struct ApiError {
     retry_after: Option<u64>,
     allow: Option<&'static str>,
     close: bool,
+    invite: bool,
 }
 
 impl ApiError {
@@ -40,6 +44,7 @@ impl ApiError {
             retry_after: None,
             allow: None,
             close: false,
+            invite: false,
         }
     }
 
@@ -107,6 +112,12 @@ impl ApiError {
         Self { close: true, ..self }
     }
 
+    /// The same, for a browser that may ask its user for a key.
+    #[must_use]
+    pub(super) fn inviting(self, invite: bool) -> Self {
+        Self { invite, ..self }
+    }
+
     /// The answer.
     pub(super) fn into_response(self, request_id: &RequestId) -> Response<Body> {
         let document = serde_json::to_vec(&Document::of(&self, request_id))
@@ -128,6 +139,9 @@ impl ApiError {
         }
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if self.invite {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
         }
         response
     }

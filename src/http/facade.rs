@@ -2,6 +2,7 @@
 
 use std::{io, panic::AssertUnwindSafe, sync::Arc};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use hyper::{
     Request, Response, StatusCode,
@@ -14,14 +15,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    Body, HttpConfig,
-    auth::{self, CachedKeys, Caller, Keys},
+    Body, HttpConfig, answer,
+    auth::{CachedKeys, Guest, Keys, may_use_basic},
     body,
     error::ApiError,
     exchange::{Exchange, known, refuse},
     limits::Allowance,
+    negotiate::{self, Media},
+    openapi,
     router::Route,
     serve::{self, Manners},
+    strangers::Strangers,
     wait::Hub,
 };
 use crate::{
@@ -89,8 +93,10 @@ pub(super) struct Engine {
     pub(super) intake: Intake,
     pub(super) hub: Arc<Hub>,
     pub(super) stop: CancellationToken,
-    keys: CachedKeys,
+    pub(super) keys: Arc<CachedKeys>,
     allowance: Allowance,
+    strangers: Strangers,
+    document: Bytes,
 }
 
 impl Engine {
@@ -98,8 +104,10 @@ impl Engine {
         let FacadeDeps { config, queue, intake, keys } = deps;
         Self {
             hub: Arc::new(Hub::new(Arc::clone(&queue), config.waiters)),
-            keys: CachedKeys::new(keys, config.key_cache),
+            keys: Arc::new(CachedKeys::new(keys, config.key_cache)),
             allowance: Allowance::new(config.rate_limit),
+            strangers: Strangers::new(config.strangers),
+            document: openapi::document(intake.catalogue()).to_string().into(),
             config,
             queue,
             intake,
@@ -143,30 +151,34 @@ impl Engine {
         let (head, incoming) = request.into_parts();
         match route {
             Route::Options(allow) => Ok(options(allow)),
+            Route::Document => {
+                self.strangers.admit(&head.extensions)?;
+                Ok(answer::json(self.document.clone()))
+            }
             Route::Submit => {
                 body::declared(&head.headers, body::BATCH)?;
-                let caller = self.admit(exchange, &head).await?;
-                self.submit(&caller, &exchange.id, None, &head, incoming).await
+                let guest = self.admit(exchange, &head).await?;
+                self.submit(&guest.caller, &exchange.id, None, &head, incoming).await
             }
             Route::SubmitKind(kind) => {
                 body::declared(&head.headers, body::SINGLE)?;
-                let caller = self.admit(exchange, &head).await?;
-                self.submit(&caller, &exchange.id, Some(kind), &head, incoming).await
+                let guest = self.admit(exchange, &head).await?;
+                self.submit(&guest.caller, &exchange.id, Some(kind), &head, incoming).await
             }
             Route::Status(id) => {
-                let caller = self.admit(exchange, &head).await?;
-                self.status(&caller, &exchange.id, &id, &head.headers).await
+                let guest = self.admit(exchange, &head).await?;
+                self.status(guest, &exchange.id, &id, &head).await
             }
         }
     }
 
     /// Lets a caller with a good key and requests left pass. No byte of a stranger's body is read:
     /// one that does not say how large it is meets its limit only after this.
-    async fn admit(&self, exchange: &mut Exchange, head: &Parts) -> Result<Caller, ApiError> {
-        let bearer = auth::bearer(&head.headers).ok_or_else(ApiError::unauthorized)?;
-        let caller = self.keys.caller(bearer).await?.ok_or_else(ApiError::unauthorized)?;
-        exchange.tenant = Some(caller.tenant.clone());
-        match self.allowance.draw(&*self.queue, &caller.tenant).await {
+    async fn admit(&self, exchange: &mut Exchange, head: &Parts) -> Result<Guest, ApiError> {
+        let stranger = || ApiError::unauthorized().inviting(people_ask(head));
+        let guest = Guest::by(head, &self.keys, &self.strangers).await?.ok_or_else(stranger)?;
+        exchange.tenant = Some(guest.caller.tenant.clone());
+        match self.allowance.draw(&*self.queue, &guest.caller.tenant).await {
             Ok(budget) => exchange.budget.insert(budget).admit()?,
             // A permit is a write, and a full disk refuses those: a question gets its answer all the
             // same.
@@ -175,8 +187,18 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(caller)
+        Ok(guest)
     }
+
+    /// Whether a caller that was let in would be let in again.
+    pub(super) async fn still_welcome(&self, guest: &Guest) -> Result<bool, ApiError> {
+        Ok(guest.is_still_welcome(&*self.keys).await?)
+    }
+}
+
+/// Whether a browser asks on behalf of somebody who can be asked for a key.
+fn people_ask(head: &Parts) -> bool {
+    may_use_basic(&head.method) && negotiate::media(&head.headers) == Ok(Media::Page)
 }
 
 fn options(allow: &'static str) -> Response<Body> {

@@ -13,6 +13,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -36,7 +37,7 @@ pub(super) type Refuse = fn(u16) -> Bytes;
 
 /// A TCP stream that lingers when it is shut down.
 pub(super) struct Lingering {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     refuse: Option<Refuse>,
     instead: Option<Bytes>,
     end: End,
@@ -51,7 +52,56 @@ enum End {
 impl Lingering {
     /// A stream that is open.
     pub(super) fn new(stream: TcpStream, refuse: Option<Refuse>) -> Self {
-        Self { stream, refuse, instead: None, end: End::Open }
+        Self { stream: Arc::new(stream), refuse, instead: None, end: End::Open }
+    }
+
+    /// What notices that the other side has left.
+    pub(super) fn line(&self) -> Line {
+        Line(Arc::clone(&self.stream))
+    }
+
+    fn write(&self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write(from) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+}
+
+fn read_from(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        match stream.try_read(into.initialize_unfilled()) {
+            Ok(read) => {
+                into.advance(read);
+                return Poll::Ready(Ok(()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// The line to a caller that waits.
+#[derive(Debug, Clone)]
+pub(super) struct Line(Arc<TcpStream>);
+
+impl Line {
+    /// Waits until the caller has hung up, or at least has said that it will say nothing more: which
+    /// of the two it is shows only when it is answered. Callers that wait are answered then.
+    pub(super) async fn hung_up(&self) {
+        match self.0.peek(&mut [0]).await {
+            Ok(0) | Err(_) => {}
+            // The next request is there already, so that the end is behind it and out of sight.
+            Ok(_) => std::future::pending().await,
+        }
     }
 }
 
@@ -68,11 +118,11 @@ fn bare_refusal(answer: &[u8]) -> Option<u16> {
 
 impl AsyncRead for Lingering {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        read_from(&self.stream, cx, into)
     }
 }
 
@@ -89,22 +139,24 @@ impl AsyncWrite for Lingering {
         {
             this.instead = Some(refuse(status));
         }
-        let Some(instead) = &mut this.instead else {
-            return Pin::new(&mut this.stream).poll_write(cx, from);
-        };
-        while !instead.is_empty() {
-            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, instead))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        if this.instead.is_none() {
+            return this.write(cx, from);
+        }
+        while let Some(instead) = this.instead.take_if(|instead| !instead.is_empty()) {
+            let written = this.write(cx, &instead);
+            let instead = this.instead.insert(instead);
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => instead.advance(written),
             }
-            instead.advance(written);
         }
         this.instead = None;
         Poll::Ready(Ok(from.len()))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A socket keeps nothing back.
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -112,13 +164,13 @@ impl AsyncWrite for Lingering {
         loop {
             match &mut this.end {
                 End::Open => {
-                    ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                    rustix::net::shutdown(&*this.stream, rustix::net::Shutdown::Write)?;
                     this.end = End::Draining { until: Box::pin(sleep(PATIENCE)), left: MOST };
                 }
                 End::Draining { until, left } => {
                     let mut sip = [0; SIP];
                     let mut into = ReadBuf::new(&mut sip);
-                    let read = Pin::new(&mut this.stream).poll_read(cx, &mut into);
+                    let read = read_from(&this.stream, cx, &mut into);
                     let got = into.filled().len();
                     match read {
                         Poll::Pending => ready!(until.as_mut().poll(cx)),

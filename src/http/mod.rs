@@ -10,17 +10,22 @@
 //! | `router` | paths and methods |
 //! | `auth` | keys, callers, scopes |
 //! | `limits` | the tenant's requests, and the headers that tell of them |
+//! | `strangers` | how often an address may come without a good key |
 //! | `body`, `json`, `negotiate` | bytes, JSON that means one thing only, media types |
 //! | `form` | the three ways to write a submission |
 //! | `idempotency` | keys and fingerprints of submissions |
 //! | `wait` | callers that wait for a job |
-//! | `view` | what a caller may see of a job |
+//! | `view`, `version` | what a caller may see of a job, and by what it tells its states apart |
+//! | `status`, `follow`, `page` | a job as it is, as it goes on, and for people |
+//! | `answer` | bodies, whole or told piece by piece |
 //! | `codes`, `error` | every way to be refused, and how it is said |
+//! | `openapi` | the interface, described for programs |
 //! | `exchange` | what every answer carries, the log line, the count |
 //! | `serve`, `linger` | listening, connections, stopping |
 //! | `admin` | health, readiness, metrics |
 
 pub mod admin;
+mod answer;
 pub mod auth;
 mod body;
 mod codes;
@@ -28,17 +33,22 @@ mod config;
 mod error;
 mod exchange;
 mod facade;
+mod follow;
 mod form;
 mod idempotency;
 mod json;
 mod limits;
 mod linger;
 mod negotiate;
+pub mod openapi;
+mod page;
 mod request_id;
 mod router;
 mod serve;
 mod status;
+mod strangers;
 mod submit;
+mod version;
 mod view;
 mod wait;
 
@@ -49,5 +59,4 @@ pub use self::{
     serve::{ListenError, listen},
 };
 
-/// The body of an answer.
-type Body = http_body_util::Full<bytes::Bytes>;
+use self::answer::Body;

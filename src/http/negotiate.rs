@@ -33,33 +33,78 @@ fn is_json(text: &str) -> bool {
         })
 }
 
-/// Refuses a caller that rules JSON out (RFC 9110, section 12.5.1). Elements that make no sense are
-/// passed over, and a header without any that does is as good as none.
-pub(super) fn accepts_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    let ranges = texts(headers, ACCEPT)
-        .flat_map(|text| text.split(','))
-        .filter_map(|range| Some((specificity(range)?, quality(range)?)));
-    // The most specific range decides; of two equal ones, the more generous.
-    let mut best: Option<(u8, u16)> = None;
-    for (rank, quality) in ranges {
-        best = best.max(Some((rank, quality)));
-    }
-    match best {
-        None | Some((1.., 1..)) => Ok(()),
-        Some(_) => {
-            let detail = "The answer is application/json, which the Accept header rules out.";
-            Err(ApiError::new(ErrorCode::NotAcceptable, detail))
+/// What an answer can be given as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    /// For programs.
+    Json,
+    /// For people.
+    Page,
+    /// For whoever wants to hear what happens.
+    Events,
+}
+
+impl Media {
+    /// All of them, the one for callers without a wish first.
+    const ALL: [Self; 3] = [Self::Json, Self::Page, Self::Events];
+
+    const fn ranges(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Json => (JSON, "application/*"),
+            Self::Page => ("text/html", "text/*"),
+            Self::Events => ("text/event-stream", "text/*"),
         }
     }
 }
 
-/// How closely a range names JSON: 3 by name, 2 by type, 1 as anything, 0 not at all; nothing when
+/// Refuses a caller that rules JSON out.
+pub(super) fn accepts_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    match wish(headers, Media::Json) {
+        Some((_, 1..)) => Ok(()),
+        _ => Err(not_acceptable("The answer is application/json")),
+    }
+}
+
+/// The form that a caller likes best (RFC 9110, section 12.5.1); of two that it likes as much, the
+/// one that it names more closely.
+pub(super) fn media(headers: &HeaderMap) -> Result<Media, ApiError> {
+    let mut best: Option<(u16, u8, Media)> = None;
+    for media in Media::ALL {
+        if let Some((rank, liked @ 1..)) = wish(headers, media)
+            && best.is_none_or(|(most, closest, _)| (liked, rank) > (most, closest))
+        {
+            best = Some((liked, rank, media));
+        }
+    }
+    best.map(|(_, _, media)| media).ok_or_else(|| {
+        not_acceptable("The forms are application/json, text/html and text/event-stream")
+    })
+}
+
+/// How closely a caller names a form, and how much it likes it. Elements that make no sense are
+/// passed over, and a header without any that does is as good as none: that is, anything will do.
+fn wish(headers: &HeaderMap, media: Media) -> Option<(u8, u16)> {
+    let ranges = texts(headers, ACCEPT)
+        .flat_map(|text| text.split(','))
+        .filter_map(|range| Some((specificity(range, media)?, quality(range)?)));
+    // The most specific range decides; of two equal ones, the more generous.
+    let best = ranges.max();
+    best.map_or(Some((1, 1_000)), Some).filter(|(rank, _)| *rank > 0)
+}
+
+fn not_acceptable(words: &str) -> ApiError {
+    let detail = format!("{words}, which the Accept header rules out.");
+    ApiError::new(ErrorCode::NotAcceptable, detail)
+}
+
+/// How closely a range names a form: 3 by name, 2 by type, 1 as anything, 0 not at all; nothing when
 /// it is no media range.
-fn specificity(range: &str) -> Option<u8> {
-    let media = range.split(';').next()?.trim().to_ascii_lowercase();
-    match media.as_str() {
-        JSON => Some(3),
-        "application/*" => Some(2),
+fn specificity(range: &str, media: Media) -> Option<u8> {
+    let (name, family) = media.ranges();
+    let range = range.split(';').next()?.trim().to_ascii_lowercase();
+    match range.as_str() {
+        range if range == name => Some(3),
+        range if range == family => Some(2),
         "*/*" => Some(1),
         other => other.split_once('/').map(|_| 0),
     }
@@ -136,6 +181,27 @@ mod tests {
             assert!(accepts_json(&one(ACCEPT, bad)).is_err(), "{bad}");
         }
         assert!(accepts_json(&HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn the_form_is_the_one_that_is_liked_best() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
+        for (accept, expected) in [
+            ("", Some(Media::Json)),
+            ("*/*", Some(Media::Json)),
+            ("nonsense", Some(Media::Json)),
+            (browser, Some(Media::Page)),
+            ("text/html, */*", Some(Media::Page)),
+            ("text/*", Some(Media::Page)),
+            ("text/event-stream", Some(Media::Events)),
+            ("application/json, text/event-stream", Some(Media::Json)),
+            ("application/json;q=0.5, text/event-stream", Some(Media::Events)),
+            ("text/*;q=0.5, text/html;q=0", Some(Media::Events)),
+            ("image/png", None),
+            ("*/*;q=0", None),
+        ] {
+            assert_eq!(media(&one(ACCEPT, accept)).ok(), expected, "{accept}");
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::{codes::ErrorCode, error::ApiError};
 
 const ON_JOBS: &str = "POST, OPTIONS";
 const ON_A_JOB: &str = "GET, HEAD, POST, OPTIONS";
+const ON_THE_DOCUMENT: &str = "GET, HEAD, OPTIONS";
+/// Where the interface is described.
+const DOCUMENT: &str = "/openapi.json";
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(super) enum Route {
     SubmitKind(String),
     /// `GET /jobs/<id>`, and `HEAD`.
     Status(String),
+    /// `GET /openapi.json`, and `HEAD`.
+    Document,
     /// `OPTIONS`: what can be asked there.
     Options(&'static str),
 }
@@ -27,8 +32,15 @@ impl Route {
     ///
     /// 404 for a path that leads nowhere, 405 for a method that it does not have.
     pub(super) fn of(method: &Method, path: &str) -> Result<Self, ApiError> {
+        if path == DOCUMENT {
+            return match *method {
+                Method::GET | Method::HEAD => Ok(Self::Document),
+                Method::OPTIONS => Ok(Self::Options(ON_THE_DOCUMENT)),
+                _ => Err(ApiError::method_not_allowed(ON_THE_DOCUMENT)),
+            };
+        }
         let Some(last) = segment(path) else {
-            let detail = "The paths are /jobs, /jobs/<type> and /jobs/<id>.";
+            let detail = "The paths are /jobs, /jobs/<type>, /jobs/<id> and /openapi.json.";
             return Err(ApiError::new(ErrorCode::RouteNotFound, detail));
         };
         let allow = if last.is_none() { ON_JOBS } else { ON_A_JOB };
@@ -47,6 +59,7 @@ impl Route {
             Self::Submit => "/jobs",
             Self::SubmitKind(_) => "/jobs/{type}",
             Self::Status(_) => "/jobs/{id}",
+            Self::Document => DOCUMENT,
             Self::Options(_) => "options",
         }
     }
@@ -77,6 +90,8 @@ mod tests {
         for nowhere in ["", "/", "*", "/jobsx", "/jobs/", "/jobs/a/b", "//jobs", "/jobs//"] {
             assert!(of(Method::POST, nowhere).is_err(), "{nowhere}");
         }
+        assert_eq!(of(Method::GET, DOCUMENT), Ok(Route::Document));
+        assert!(of(Method::POST, DOCUMENT).is_err());
         assert_eq!(of(Method::GET, "/jobs"), Err(ApiError::method_not_allowed(ON_JOBS)));
         assert_eq!(of(Method::DELETE, "/jobs/x"), Err(ApiError::method_not_allowed(ON_A_JOB)));
     }

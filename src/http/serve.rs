@@ -1,6 +1,13 @@
 //! Listening, connections and stopping, for the façade and the admin listener.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -55,6 +62,10 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     })
 }
 
+/// The address that a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// How connections are treated.
 #[derive(Debug, Clone)]
 pub(super) struct Manners {
@@ -86,9 +97,10 @@ where
     let accepting = async {
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let stream = accept(&listener).await;
+            let (stream, peer) = accept(&listener).await;
             let connection = connection(
                 Lingering::new(stream, manners.refuse),
+                peer,
                 manners.header_timeout,
                 stop.clone(),
                 grace_over.clone(),
@@ -112,13 +124,13 @@ where
     Ok(())
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Answers are small and written whole: waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, Peer(address.ip()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -136,6 +148,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn connection<A, F>(
     stream: Lingering,
+    peer: Peer,
     header_timeout: Duration,
     stop: CancellationToken,
     grace_over: CancellationToken,
@@ -144,7 +157,10 @@ async fn connection<A, F>(
     A: Fn(Request<Incoming>) -> F + Send + Sync,
     F: Future<Output = Response<Body>> + Send,
 {
-    let service = service_fn(|request| {
+    let line = stream.line();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(line.clone());
         let answer = answer(request);
         async { Ok::<_, Infallible>(answer.await) }
     });

@@ -1,116 +1,197 @@
-//! `GET /jobs/<id>`.
+//! `GET /jobs/<id>`: a job as it is, at once or when there is news.
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use hyper::{
-    HeaderMap, Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY},
+    HeaderMap, Response, StatusCode,
+    header::{CACHE_CONTROL, ETAG, HeaderValue, RETRY_AFTER, VARY},
+    http::request::Parts,
 };
 use jobs::contract::{JobId, Moment, TenantId};
 use serde::Serialize;
 
 use super::{
     Body,
-    auth::{Caller, JOBS_READ},
+    answer::{json, to_json},
+    auth::{Guest, JOBS_READ},
     error::ApiError,
     facade::Engine,
-    negotiate,
+    linger::Line,
+    negotiate::{self, Media},
+    page,
     request_id::RequestId,
+    version::{Known, Version},
     view::{JobView, Meta, poll_after},
-    wait::Ended,
+    wait::Watch,
 };
 use crate::queue::JobRecord;
 
+/// The body of an answer about a job, and the data of an event about it.
 #[derive(Serialize)]
-struct Answer<'a> {
+pub(super) struct Answer<'a> {
     data: JobView<'a>,
     meta: Meta<'a>,
 }
 
+impl<'a> Answer<'a> {
+    pub(super) fn of(job: &'a JobRecord, request_id: &'a str) -> Self {
+        Self { data: JobView::of(job), meta: Meta { request_id, idempotency_key: None } }
+    }
+}
+
+/// What a caller has asked for: a job, as something.
+pub(super) struct Question {
+    pub(super) guest: Guest,
+    pub(super) id: JobId,
+    pub(super) media: Media,
+    pub(super) line: Option<Line>,
+}
+
 impl Engine {
-    /// Answers with what the caller may see of a job, at once or when it is final.
+    /// Answers with what the caller may see of a job.
     pub(super) async fn status(
         &self,
-        caller: &Caller,
+        guest: Guest,
         request_id: &RequestId,
         id: &str,
+        head: &Parts,
+    ) -> Result<Response<Body>, ApiError> {
+        let media = negotiate::media(&head.headers)?;
+        guest.caller.require(JOBS_READ)?;
+        // What cannot be an id is as unknown as an id that nobody has.
+        let id = id.parse().map_err(|_| ApiError::job_not_found())?;
+        let line = head.extensions.get().cloned();
+        let question = Question { guest, id, media, line };
+        match media {
+            Media::Events => self.follow(question, request_id, head).await,
+            Media::Json | Media::Page => self.show(&question, request_id, &head.headers).await,
+        }
+    }
+
+    async fn show(
+        &self,
+        question: &Question,
+        request_id: &RequestId,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, ApiError> {
-        negotiate::accepts_json(headers)?;
-        caller.require(JOBS_READ)?;
-        // What cannot be an id is as unknown as an id that nobody has.
-        let id: JobId = id.parse().map_err(|_| ApiError::job_not_found())?;
-        let (job, held) = match negotiate::wait(headers) {
-            None => (self.read(&caller.tenant, id).await?, None),
-            Some(wish) => self.hold(&caller.tenant, id, wish).await?,
+        let media = question.media;
+        let known = Known::of(headers);
+        let Seen { job, known, held } = match negotiate::wait(headers) {
+            None => Seen { job: self.read(question).await?, known, held: None },
+            Some(wish) => self.hold(question, known, wish).await?,
         };
-        let meta = Meta { request_id: request_id.as_str(), idempotency_key: None };
-        let answer = Answer { data: JobView::of(&job), meta };
-        let mut response = json(&answer)?;
-        tell(response.headers_mut(), &job, held, self.queue.now());
+        let version = Version::of(&job);
+        let mut response = if known.includes(&version, media) {
+            let mut response = Response::new(Body::default());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else if media == Media::Page {
+            page::whole(&JobView::of(&job), self.queue.now())
+        } else {
+            json(to_json(&Answer::of(&job, request_id.as_str()))?)
+        };
+        let headers = response.headers_mut();
+        if let Some(tag) = version.etag(media) {
+            headers.insert(ETAG, tag);
+        }
+        tell(headers, &job, held, self.queue.now());
         if held.is_some() {
             response.extensions_mut().insert(Held);
         }
         Ok(response)
     }
 
-    async fn read(&self, tenant: &TenantId, id: JobId) -> Result<Arc<JobRecord>, ApiError> {
-        let job = self.queue.job(tenant, id).await?;
+    /// The job that is asked for.
+    pub(super) async fn read(&self, question: &Question) -> Result<Arc<JobRecord>, ApiError> {
+        let job = self.queue.job(question.tenant(), question.id).await?;
         job.map(Arc::new).ok_or_else(ApiError::job_not_found)
     }
 
-    /// Holds the answer until the job is final, `wish` is over or the process stops. When too many
-    /// callers of the tenant wait already, the wish is passed over and the answer does not claim
-    /// that it was heeded.
+    /// Holds the answer until the job is final, or is not what the caller knows any more; or `wish`
+    /// is over, the caller hangs up or the process stops. When too many callers of the tenant wait already, the wish is
+    /// passed over and the answer does not claim that it was heeded.
     async fn hold(
         &self,
-        tenant: &TenantId,
-        id: JobId,
+        question: &Question,
+        known: Known,
         wish: Duration,
-    ) -> Result<(Arc<JobRecord>, Option<Duration>), ApiError> {
-        let watch = self.hub.watch(tenant, id);
-        let job = self.read(tenant, id).await?;
-        let Some(mut watch) = watch else { return Ok((job, None)) };
-        if job.status.is_final() {
-            return Ok((job, Some(wish)));
-        }
-        let ended = tokio::select! {
-            ended = watch.end() => Some(ended),
-            () = tokio::time::sleep(wish) => None,
-            () = self.stop.cancelled() => None,
+    ) -> Result<Seen, ApiError> {
+        let watch = self.hub.watch(question.tenant(), question.id);
+        let mut job = self.read(question).await?;
+        let Some(mut watch) = watch else { return Ok(Seen { job, known, held: None }) };
+        let media = question.media;
+        let asked = known.clone().fixed(&Version::of(&job), media);
+        let over = |job: &JobRecord| {
+            let changed = asked != Known::Nothing && !asked.includes(&Version::of(job), media);
+            job.status.is_final() || changed
         };
-        match ended {
-            Some(Ended::Final(job)) => Ok((job, Some(wish))),
-            Some(Ended::Gone) => Err(ApiError::job_not_found()),
-            None => Ok((watch.latest().unwrap_or(job), Some(wish))),
+        if over(&job) {
+            return Ok(Seen { job, known, held: Some(wish) });
+        }
+        let there = tokio::select! {
+            there = until(&mut watch, &mut job, over) => there,
+            () = tokio::time::sleep(wish) => true,
+            () = self.stop.cancelled() => true,
+            () = hung_up(question.line.as_ref()) => true,
+        };
+        // A key may have been revoked meanwhile, and must not open what came after.
+        if !self.still_welcome(&question.guest).await? {
+            return Err(ApiError::unauthorized());
+        }
+        if there {
+            Ok(Seen { job, known: asked, held: Some(wish) })
+        } else {
+            Err(ApiError::job_not_found())
         }
     }
+}
+
+/// Takes news over into `job` until it is `over`; `false` when the job is gone.
+async fn until(
+    watch: &mut Watch,
+    job: &mut Arc<JobRecord>,
+    over: impl Fn(&JobRecord) -> bool,
+) -> bool {
+    while let Some(news) = watch.next().await {
+        if news.version >= job.version {
+            *job = news;
+            if over(job) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Waits until the caller of a request is gone.
+pub(super) async fn hung_up(line: Option<&Line>) {
+    match line {
+        Some(line) => line.hung_up().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Question {
+    /// Whose job it is about.
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.guest.caller.tenant
+    }
+}
+
+/// What there is to answer with.
+struct Seen {
+    job: Arc<JobRecord>,
+    known: Known,
+    /// The wish of a caller that was heeded.
+    held: Option<Duration>,
 }
 
 /// Marks an answer that was held: its duration says nothing about how fast the façade is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held;
 
-/// An answer in JSON.
-pub(super) fn json(answer: &impl Serialize) -> Result<Response<Body>, ApiError> {
-    let bytes = serde_json::to_vec(answer).map_err(|error| {
-        tracing::error!(error = %error, "an answer could not be written as JSON");
-        ApiError::internal()
-    })?;
-    Ok(bytes_of_json(bytes.into()))
-}
-
-/// An answer that is JSON already.
-pub(super) fn bytes_of_json(bytes: Bytes) -> Response<Body> {
-    let mut response = Response::new(Body::from(bytes));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
 fn tell(headers: &mut HeaderMap, job: &JobRecord, held: Option<Duration>, now: Moment) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(VARY, HeaderValue::from_static("Accept, Authorization, Prefer"));
+    not_for_others(headers);
     if let Some(seconds) = poll_after(job, now) {
         headers.insert(RETRY_AFTER, seconds.into());
     }
@@ -119,4 +200,10 @@ fn tell(headers: &mut HeaderMap, job: &JobRecord, held: Option<Duration>, now: M
     {
         headers.insert("preference-applied", value);
     }
+}
+
+/// Keeps caches from giving an answer about a job to anybody else, or for anything else.
+pub(super) fn not_for_others(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Authorization, Prefer"));
 }

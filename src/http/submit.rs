@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Body,
+    Body, answer,
     auth::Caller,
     body,
     codes::ErrorCode,
@@ -21,7 +21,6 @@ use super::{
     form::Form,
     idempotency, json, negotiate,
     request_id::RequestId,
-    status,
     view::{Meta, Receipt},
 };
 use crate::{
@@ -192,7 +191,7 @@ fn count(jobs: &[NewJob], ids: &[JobId]) {
 
 fn accepted(answer: Bytes, replayed: bool) -> Response<Body> {
     let location = location(&answer);
-    let mut response = status::bytes_of_json(answer);
+    let mut response = answer::json(answer);
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
     if let Some(location) = location {

@@ -55,23 +55,23 @@ impl<'a> Receipt<'a> {
 /// A job.
 #[derive(Debug, Serialize)]
 pub(super) struct JobView<'a> {
-    id: JobId,
-    r#type: &'a str,
-    status: Status,
-    attempt: u32,
-    max_attempts: u32,
-    total_items: u64,
-    processed_items: u64,
-    failed_items: u64,
-    errors: Vec<&'a Cause>,
-    result: Option<Value>,
-    waiting: Option<WaitingView<'a>>,
-    attempts: Vec<AttemptView<'a>>,
-    tags: &'a [String],
-    run_at: Moment,
-    created_at: Moment,
-    started_at: Option<Moment>,
-    completed_at: Option<Moment>,
+    pub(super) id: JobId,
+    pub(super) r#type: &'a str,
+    pub(super) status: Status,
+    pub(super) attempt: u32,
+    pub(super) max_attempts: u32,
+    pub(super) total_items: u64,
+    pub(super) processed_items: u64,
+    pub(super) failed_items: u64,
+    pub(super) errors: Vec<&'a Cause>,
+    pub(super) result: Option<Value>,
+    pub(super) waiting: Option<WaitingView<'a>>,
+    pub(super) attempts: Vec<AttemptView<'a>>,
+    pub(super) tags: &'a [String],
+    pub(super) run_at: Moment,
+    pub(super) created_at: Moment,
+    pub(super) started_at: Option<Moment>,
+    pub(super) completed_at: Option<Moment>,
 }
 
 impl<'a> JobView<'a> {
@@ -111,12 +111,12 @@ fn result(job: &JobRecord) -> Option<Value> {
 }
 
 #[derive(Debug, Serialize)]
-struct AttemptView<'a> {
-    number: u32,
-    started_at: Moment,
-    ended_at: Option<Moment>,
-    outcome: Option<&'a str>,
-    error: Option<&'a Cause>,
+pub(super) struct AttemptView<'a> {
+    pub(super) number: u32,
+    pub(super) started_at: Moment,
+    pub(super) ended_at: Option<Moment>,
+    pub(super) outcome: Option<&'a str>,
+    pub(super) error: Option<&'a Cause>,
 }
 
 impl<'a> AttemptView<'a> {
@@ -132,15 +132,15 @@ impl<'a> AttemptView<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct WaitingView<'a> {
-    r#for: WaitingFor,
+pub(super) struct WaitingView<'a> {
+    pub(super) r#for: WaitingFor,
     /// The limit that admits nothing now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<&'a str>,
+    pub(super) limit: Option<&'a str>,
     /// Why, in words, when it is not a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    until: Option<Moment>,
+    pub(super) reason: Option<&'a str>,
+    pub(super) until: Option<Moment>,
 }
 
 impl<'a> WaitingView<'a> {

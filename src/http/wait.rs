@@ -17,6 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::version::Version;
 use crate::queue::{JobRecord, Queue, Seen};
 
 /// Changes within this time are one piece of news.
@@ -47,15 +48,6 @@ struct Watched {
 enum News {
     Nothing,
     Is(Arc<JobRecord>),
-    Gone,
-}
-
-/// How a wait ended.
-#[derive(Debug, Clone)]
-pub(super) enum Ended {
-    /// The job is final.
-    Final(Arc<JobRecord>),
-    /// The job was deleted.
     Gone,
 }
 
@@ -133,7 +125,7 @@ impl News {
     /// Takes news over, and says whether it is any.
     fn replace(&mut self, news: Self) -> bool {
         let same = match (&*self, &news) {
-            (Self::Is(known), Self::Is(now)) => known.version == now.version,
+            (Self::Is(known), Self::Is(now)) => Version::of(known) == Version::of(now),
             (Self::Gone, Self::Gone) | (Self::Nothing, Self::Nothing) => true,
             _ => false,
         };
@@ -152,25 +144,19 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Waits until the job is final or gone.
-    pub(super) async fn end(&mut self) -> Ended {
-        let over = |news: &News| match news {
-            News::Nothing => false,
-            News::Is(job) => job.status.is_final(),
-            News::Gone => true,
-        };
-        match self.news.wait_for(over).await.as_deref() {
-            Ok(News::Is(job)) => Ended::Final(Arc::clone(job)),
+    /// Waits for news of the job; nothing when it is gone.
+    ///
+    /// What was read before the wait began is no news. News may still be older than what the caller
+    /// read: a round that began earlier can end later.
+    pub(super) async fn next(&mut self) -> Option<Arc<JobRecord>> {
+        loop {
             // The sender lives as long as this does, so an error cannot be.
-            Ok(News::Gone | News::Nothing) | Err(_) => Ended::Gone,
-        }
-    }
-
-    /// The job as it was last seen, if it was seen since the wait began.
-    pub(super) fn latest(&self) -> Option<Arc<JobRecord>> {
-        match &*self.news.borrow() {
-            News::Is(job) => Some(Arc::clone(job)),
-            News::Nothing | News::Gone => None,
+            self.news.changed().await.ok()?;
+            match &*self.news.borrow_and_update() {
+                News::Is(job) => return Some(Arc::clone(job)),
+                News::Gone => return None,
+                News::Nothing => {}
+            }
         }
     }
 }

@@ -6,9 +6,9 @@ use jobs::contract::{Moment, TenantId};
 
 use super::{
     Store, StoreError,
-    db::{on, on_conn},
+    db::{Tx, on, on_conn},
 };
-use crate::secrets::{ApiKey, Environment};
+use crate::secrets::{ApiKey, Environment, KeyHash};
 
 /// Active keys that a tenant may have: one in use, one to move to, one to spare.
 pub const MOST_ACTIVE_KEYS: u32 = 3;
@@ -27,7 +27,7 @@ const FIND: &str = "SELECT tenant, hash, scopes, last_used_at FROM api_keys \
      WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
 const USED: &str = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1";
 const LIST: &str = "SELECT id, environment, label, scopes, created_at, expires_at, revoked_at, \
-     last_used_at FROM api_keys WHERE tenant = $1 ORDER BY created_at, id";
+     last_used_at, replaced_by FROM api_keys WHERE tenant = $1 ORDER BY created_at, id";
 const REVOKE: &str = "UPDATE api_keys SET revoked_at = $3 \
      WHERE tenant = $1 AND id = $2 AND revoked_at IS NULL";
 
@@ -88,6 +88,8 @@ pub struct KeyRecord {
     pub revoked_at: Option<Moment>,
     /// When it was used last, to the minute.
     pub last_used_at: Option<Moment>,
+    /// The key that took its place; it is valid until it expires.
+    pub replaced_by: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -100,6 +102,7 @@ struct Listed {
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
     last_used_at: Option<i64>,
+    replaced_by: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -123,39 +126,12 @@ impl Store {
         now: Moment,
     ) -> Result<ApiKey, NewKeyError> {
         let key = ApiKey::generate(new.environment);
+        let hash = self.secrets.hash(&key);
         let mut tx = self.writer.begin().await?;
-        // Takes the tenant's row, so that of two that count at once the second counts the first's.
-        let tenants = on_conn!(Tx, &mut tx, c => sqlx::query(LOCK_TENANT)
-            .bind(tenant.as_str())
-            .execute(&mut **c)
-            .await
-            .map(|done| done.rows_affected()))
-        .map_err(StoreError::from)?;
-        if tenants == 0 {
-            return Err(StoreError::NoTenant(tenant.to_string()).into());
-        }
-        let active: i64 = on_conn!(Tx, &mut tx, c => sqlx::query_scalar(ACTIVE)
-            .bind(tenant.as_str())
-            .bind(now.millis())
-            .fetch_one(&mut **c)
-            .await)
-        .map_err(StoreError::from)?;
-        if active >= i64::from(MOST_ACTIVE_KEYS) {
+        if !has_place(&mut tx, tenant, now).await? {
             return Err(NewKeyError::TooMany(tenant.clone()));
         }
-        on_conn!(Tx, &mut tx, c => sqlx::query(INSERT)
-            .bind(key.id())
-            .bind(tenant.as_str())
-            .bind(key.environment().as_str())
-            .bind(&new.label)
-            .bind(self.secrets.hash(&key).to_text())
-            .bind(serde_json::json!(new.scopes).to_string())
-            .bind(now.millis())
-            .bind(new.expires_at.map(Moment::millis))
-            .execute(&mut **c)
-            .await
-            .map(|_| ()))
-        .map_err(StoreError::from)?;
+        insert(&mut tx, tenant, &key, &hash, new, now).await?;
         tx.commit().await?;
         Ok(key)
     }
@@ -242,6 +218,53 @@ impl Store {
     }
 }
 
+/// Whether a tenant may have one more key. Takes the tenant's row, so that of two that count at once
+/// the second counts the first's.
+pub(super) async fn has_place(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    now: Moment,
+) -> Result<bool, StoreError> {
+    let tenants = on_conn!(Tx, tx, c => sqlx::query(LOCK_TENANT)
+        .bind(tenant.as_str())
+        .execute(&mut **c)
+        .await
+        .map(|done| done.rows_affected()))?;
+    if tenants == 0 {
+        return Err(StoreError::NoTenant(tenant.to_string()));
+    }
+    let active: i64 = on_conn!(Tx, tx, c => sqlx::query_scalar(ACTIVE)
+        .bind(tenant.as_str())
+        .bind(now.millis())
+        .fetch_one(&mut **c)
+        .await)?;
+    Ok(active < i64::from(MOST_ACTIVE_KEYS))
+}
+
+/// Writes a new key down.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    key: &ApiKey,
+    hash: &KeyHash,
+    new: &NewKey,
+    now: Moment,
+) -> Result<(), StoreError> {
+    on_conn!(Tx, tx, c => sqlx::query(INSERT)
+        .bind(key.id())
+        .bind(tenant.as_str())
+        .bind(key.environment().as_str())
+        .bind(&new.label)
+        .bind(hash.to_text())
+        .bind(serde_json::json!(new.scopes).to_string())
+        .bind(now.millis())
+        .bind(new.expires_at.map(Moment::millis))
+        .execute(&mut **c)
+        .await
+        .map(|_| ()))
+    .map_err(StoreError::from)
+}
+
 impl Listed {
     fn read(self) -> Result<KeyRecord, StoreError> {
         Ok(KeyRecord {
@@ -253,11 +276,12 @@ impl Listed {
             expires_at: self.expires_at.map(Moment::from_millis),
             revoked_at: self.revoked_at.map(Moment::from_millis),
             last_used_at: self.last_used_at.map(Moment::from_millis),
+            replaced_by: self.replaced_by,
         })
     }
 }
 
-fn scopes(text: &str) -> Result<BTreeSet<String>, StoreError> {
+pub(super) fn scopes(text: &str) -> Result<BTreeSet<String>, StoreError> {
     serde_json::from_str(text)
         .map_err(|error| StoreError::Unusable(format!("the scopes of a key: {error}")))
 }

@@ -12,6 +12,7 @@ mod ledger;
 mod mailbox;
 mod mailboxes;
 mod prospects;
+mod rotation;
 mod schema;
 mod staging;
 mod suppressions;
@@ -29,6 +30,7 @@ pub use self::{
     keys::{Caller, KeyRecord, MOST_ACTIVE_KEYS, NewKey, NewKeyError},
     mailbox::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Transport},
     prospects::{Prospect, is_field_name},
+    rotation::{ROTATION_GRACE, RotateError, Rotated},
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
 };

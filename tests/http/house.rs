@@ -5,14 +5,14 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use jobs::contract::{Fault, TenantId};
+use jobs::contract::{Catalogue, Fault, TenantId};
 use postrider::{
     config::{Config, Rate},
     http::{
@@ -49,9 +49,21 @@ pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
 #[derive(Default)]
 pub(super) struct Ring {
     down: AtomicBool,
+    revoked: Mutex<BTreeSet<String>>,
+    asked: AtomicUsize,
 }
 
 impl Ring {
+    /// How often it was asked for a key.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(SeqCst)
+    }
+
+    /// Revokes a key.
+    pub(super) fn revoke(&self, key: &str) {
+        self.revoked.lock().unwrap().insert(key.to_owned());
+    }
+
     /// Puts the store of keys out of reach.
     pub(super) fn set_down(&self) {
         self.down.store(true, SeqCst);
@@ -61,8 +73,12 @@ impl Ring {
 #[async_trait]
 impl Keys for Ring {
     async fn caller(&self, bearer: &str) -> Result<Option<Caller>, Fault> {
+        self.asked.fetch_add(1, SeqCst);
         if self.down.load(SeqCst) {
             return Err(Fault::transient("store_down", "postgres://secret-host refused"));
+        }
+        if self.revoked.lock().unwrap().contains(bearer) {
+            return Ok(None);
         }
         let (tenant, scopes) = match bearer {
             ACME => ("acme", &["jobs:read", "send:write", "classify:write"][..]),
@@ -78,12 +94,13 @@ impl Keys for Ring {
     }
 }
 
-struct NoMailboxes;
+/// Every mailbox is there, without limits of its own.
+struct EveryMailbox;
 
 #[async_trait]
-impl MailboxRates for NoMailboxes {
+impl MailboxRates for EveryMailbox {
     async fn rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
-        Ok(None)
+        Ok(Some(Vec::new()))
     }
 }
 
@@ -105,6 +122,11 @@ impl House {
 
     /// A façade by a changed configuration.
     pub(super) async fn with(change: impl FnOnce(&mut HttpConfig)) -> Self {
+        Self::of(kinds::catalogue(), change).await
+    }
+
+    /// A façade that knows these kinds.
+    pub(super) async fn of(kinds: Catalogue, change: impl FnOnce(&mut HttpConfig)) -> Self {
         let config = Config::load(None, []).unwrap();
         let mut http = config.http;
         http.rate_limit = "100000/min".parse().unwrap();
@@ -114,10 +136,7 @@ impl House {
         let facade = Facade::new(FacadeDeps {
             config: http,
             queue: Arc::<Memory>::clone(&queue),
-            intake: Intake::new(
-                kinds::catalogue(),
-                Limits::new(config.limits, Arc::new(NoMailboxes)),
-            ),
+            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(EveryMailbox))),
             keys: Arc::<Ring>::clone(&keys),
         });
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -13,7 +13,7 @@ use postrider::queue::{
     Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
     LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, NewJob, ParkReason, PauseTarget,
     Queue, QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement, Status,
-    Submission,
+    Submission, Waiting,
 };
 use tokio::sync::watch;
 
@@ -73,6 +73,14 @@ impl Memory {
         job.version += 1;
         drop(state);
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Changes why a job waits, which is around its record and not in it.
+    pub(super) fn surround(&self, id: &str, waiting: Waiting) {
+        let mut state = self.lock();
+        state.jobs.get_mut(&id.parse().unwrap()).expect("the job is there").waiting = Some(waiting);
+        drop(state);
+        self.stir();
     }
 
     /// Deletes a job.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admin;
+mod browser;
 mod connections;
 mod errors;
 mod house;
@@ -12,8 +13,13 @@ mod kinds;
 mod limits;
 mod logs;
 mod memory;
+mod openapi;
+mod page;
 mod property;
 mod raw;
 mod status;
+mod strangers;
+mod streaming;
 mod submit;
+mod tags;
 mod waiting;

@@ -119,6 +119,48 @@ async fn who_comes_after_the_last_place_is_answered_at_once() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_gives_its_place_back() {
+    let house = House::with(|http| http.waiters = 1).await;
+    let id = house.submitted().await;
+    for accept in ["application/json", "text/event-stream"] {
+        let began = Instant::now();
+        let mut raw = Raw::to(&house).await;
+        let before = house.queue.reads();
+        let ask = format!(
+            "GET /jobs/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+             prefer: wait=60\r\naccept: {accept}\r\n\r\n",
+            super::house::ACME
+        );
+        raw.say(ask).await;
+        eventually("it waits", || house.queue.reads() > before).await;
+        drop(raw);
+        crate::support::eventually_ok("its place is free", || async {
+            let response = sent(asking(&house, &id, "wait=1")).await;
+            response.headers().get("preference-applied").map(|_| ()).ok_or("it is not")
+        })
+        .await;
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn who_will_say_nothing_more_is_answered_with_what_there_is() {
+    let house = House::open().await;
+    let id = house.submitted().await;
+    let began = Instant::now();
+    let mut raw = Raw::to(&house).await;
+    let ask = format!(
+        "GET /jobs/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         prefer: wait=60\r\n\r\n",
+        super::house::ACME
+    );
+    raw.say(ask).await.hush().await;
+    let text = raw.rest().await;
+    assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("\"queued\""), "{text}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn waiters_do_not_multiply_reads() {
     let house = House::with(|http| http.waiters = 1_000).await;
     let id = house.submitted().await;

@@ -7,7 +7,7 @@ use jobs::contract::{Catalogue, Moment, ports::Clock};
 use postrider::{
     cli::keys::{self, CreateArgs, KeysArgs, KeysDeps, KeysError},
     secrets::{ApiKey, Environment},
-    store::{Caller, NewKey, NewKeyError, OnOldSchema, Store},
+    store::{Caller, NewKey, NewKeyError, OnOldSchema, ROTATION_GRACE, RotateError, Store},
 };
 
 use super::{Given, NOW, acme, config, dev, on_both, secrets};
@@ -106,6 +106,81 @@ on_both! {
         given.store.revoke_key(&dev(), first, NOW).await.unwrap();
         given.store.create_key(&dev(), &reader(), NOW).await.unwrap();
         assert!(given.store.create_key(&dev(), &reader(), NOW).await.is_err());
+    }
+
+    async fn a_rotated_key_is_valid_for_72_hours_beside_its_successor(given) {
+        let store = &given.store;
+        let hour = |hours: u64| NOW.plus(Duration::from_secs(hours * 3_600));
+        let new = NewKey { label: Some("crm".into()), ..reader() };
+        let old = store.create_key(&dev(), &new, NOW).await.unwrap();
+        // when
+        let rotated = store.rotate_key(&dev(), old.id(), hour(1)).await.unwrap();
+        // then
+        assert_eq!(rotated.old_until, hour(73));
+        let last = hour(73).minus(Duration::from_millis(1));
+        assert!(store.authenticate(&old, last).await.unwrap().is_some());
+        assert_eq!(store.authenticate(&old, hour(73)).await.unwrap(), None);
+        let caller = store.authenticate(&rotated.key, hour(10_000)).await.unwrap().unwrap();
+        assert_eq!((caller.tenant, caller.scopes), (dev(), new.scopes.clone()));
+        let [first, second] = &store.keys(&dev()).await.unwrap()[..] else { panic!("two keys") };
+        assert_eq!(first.replaced_by.as_deref(), Some(rotated.key.id()));
+        assert_eq!((&second.label, second.expires_at), (&new.label, None));
+        // A key is rotated once, and its successor again.
+        let error = store.rotate_key(&dev(), old.id(), hour(2)).await.unwrap_err();
+        assert!(error.to_string().contains(rotated.key.id()), "{error}");
+        assert!(store.rotate_key(&dev(), rotated.key.id(), hour(2)).await.is_ok());
+    }
+
+    async fn a_rotation_gives_no_key_a_longer_life(given) {
+        let store = &given.store;
+        let day = |days: u64| NOW.plus(Duration::from_secs(days * 86_400));
+        let new = NewKey { expires_at: Some(day(30)), ..reader() };
+        let old = store.create_key(&dev(), &new, NOW).await.unwrap();
+        // when it is rotated on its last day, the grace ends with it, and the new one lives 30 days
+        let rotated = store.rotate_key(&dev(), old.id(), day(29)).await.unwrap();
+        assert_eq!(rotated.old_until, day(30));
+        assert!(store.authenticate(&rotated.key, day(58)).await.unwrap().is_some());
+        assert_eq!(store.authenticate(&rotated.key, day(59)).await.unwrap(), None);
+        // What is over is not rotated, and neither is another tenant's.
+        for (tenant, now) in [(dev(), day(30)), (acme(), day(1))] {
+            let error = store.rotate_key(&tenant, old.id(), now).await.unwrap_err();
+            assert!(matches!(error, RotateError::NoKey(_)), "{error}");
+        }
+    }
+
+    async fn keys_in_their_grace_count_however_many_rotate_at_once(given) {
+        let store = &given.store;
+        let mut keys = Vec::new();
+        for _ in 0..2 {
+            keys.push(store.create_key(&dev(), &reader(), NOW).await.unwrap());
+        }
+        // when
+        let rotations = (0..6).map(|n| {
+            let (store, id) = (store.clone(), keys[n % 2].id().to_owned());
+            tokio::spawn(async move { store.rotate_key(&dev(), &id, NOW).await })
+        });
+        let made: Vec<_> = join_all(rotations).await.into_iter().map(Result::unwrap).collect();
+        // then
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
+        assert_eq!(store.keys(&dev()).await.unwrap().len(), 3);
+        // When the grace is over, there is a place again.
+        let later = NOW.plus(ROTATION_GRACE);
+        let other = made.iter().flatten().next().unwrap().key.id().to_owned();
+        assert!(store.rotate_key(&dev(), &other, later).await.is_ok());
+    }
+
+    async fn the_command_rotates_and_shows_the_new_key_once(given) {
+        let old = given.store.create_key(&dev(), &reader(), NOW).await.unwrap();
+        let rotate = KeysArgs::Rotate { tenant: dev(), id: old.id().to_owned() };
+        // when
+        let shown = command(&given, &rotate, false).await.unwrap();
+        // then
+        let key: ApiKey = shown.lines().next().unwrap().parse().unwrap();
+        assert!(caller(&given.store, &key).await.is_some());
+        assert!(shown.contains("is valid until 2026-06-13T09:00:00"), "{shown}");
+        let listed = command(&given, &KeysArgs::List { tenant: dev() }, false).await.unwrap();
+        assert!(listed.contains("rotated") && !listed.contains(key.reveal()), "{listed}");
+        assert!(matches!(command(&given, &rotate, true).await, Err(KeysError::Data(_))));
     }
 
     async fn the_last_use_is_noted_to_the_minute(given) {

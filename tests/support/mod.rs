@@ -1,5 +1,6 @@
 //! What the tests share: servers, directories, builders.
 
+pub mod browser;
 mod faulty;
 pub mod mail;
 pub mod postgres;

@@ -1,0 +1,127 @@
+//! The page for people, in a real browser.
+
+use jobs::contract::{Cause, Cursor, Moment};
+use postrider::queue::{AttemptRecord, Status, Waiting, WaitingFor};
+use serde_json::json;
+
+use super::{
+    house::{ACME, House},
+    page::hostile,
+};
+use crate::support::browser::Browser;
+
+fn at(text: &str) -> Moment {
+    text.parse().unwrap()
+}
+
+fn address(house: &House, id: &str) -> String {
+    format!("http://:{ACME}@{}/jobs/{id}", house.address)
+}
+
+fn attempt(number: u32, outcome: Option<&str>, error: Option<Cause>) -> AttemptRecord {
+    let ended_at = outcome.map(|_| at("2026-06-10T09:00:04.2Z"));
+    AttemptRecord {
+        number,
+        started_at: at("2026-06-10T09:00:01Z"),
+        ended_at,
+        outcome: outcome.map(str::to_owned),
+        error,
+        worker: "w".into(),
+    }
+}
+
+#[tokio::test]
+async fn the_page_moves_with_the_job() {
+    let house = House::open().await;
+    let browser = Browser::start(900, 1_000, false).await;
+    let id = house.submitted().await;
+    house.queue.change(&id, |job| {
+        job.tags = vec!["q3".into(), "onboarding".into()];
+        job.cursor = Cursor { total: 1_000, ..Cursor::default() };
+        job.waiting = Some(Waiting {
+            what: WaitingFor::Limit,
+            reason: Some("mailbox 40/h".into()),
+            until: Some(Moment::from_millis(4_102_444_800_000)),
+        });
+    });
+
+    // Given a page that was opened while the job waits, then it says for what and until when.
+    browser.open(&address(&house, &id)).await;
+    browser.until("document.querySelector('h1').innerText === 'Queued'").await;
+    browser.until("document.getElementById('live').textContent === 'live'").await;
+    browser.until("document.querySelector('.why').innerText.includes('mailbox 40/h')").await;
+    browser
+        .until("/2100|2099.* \\(in \\d+ d/.test(document.querySelector('.why time').innerText)")
+        .await;
+    browser.picture("page-waiting").await;
+
+    // When the job runs, then the same bar moves on.
+    browser.run("window.bar = document.querySelector('progress')").await;
+    house.queue.change(&id, |job| {
+        job.status = Status::Processing;
+        job.waiting = None;
+        job.started_at = Some(at("2026-06-10T09:00:01Z"));
+        job.attempt = 2;
+        job.cursor = Cursor { processed: 420, failed: 3, total: 1_000, position: None };
+        job.attempts = vec![
+            attempt(
+                1,
+                Some("retried"),
+                Some(Cause::new("database_busy", "The database was busy.")),
+            ),
+            attempt(2, None, None),
+        ];
+    });
+    browser.until("document.querySelector('h1').innerText === 'Processing'").await;
+    browser.until("window.bar.isConnected && window.bar.value === 420").await;
+    browser.until("document.querySelectorAll('#attempts li').length === 2").await;
+    browser.until("document.title.startsWith('42 % processing')").await;
+    browser.picture("page-processing").await;
+
+    // When it ends, then the page says how, and listens no more.
+    house.queue.change(&id, |job| {
+        job.status = Status::Completed;
+        job.completed_at = Some(at("2026-06-10T09:01:03Z"));
+        job.cursor = Cursor { processed: 1_000, failed: 2, total: 1_000, position: None };
+        job.attempts[1] = attempt(2, Some("completed"), None);
+        job.result = Some(json!({"changed": 998, "errors": [
+            {"item_id": "ticket_7", "code": "not_found", "message": "There is no such ticket."},
+            {"item_id": "ticket_9", "code": "stale", "message": "It was changed meanwhile."},
+        ]}));
+    });
+    browser.until("document.querySelector('h1').innerText === 'Completed'").await;
+    browser.until("document.querySelectorAll('#errors tbody tr').length === 2").await;
+    browser.until("document.getElementById('live').textContent === ''").await;
+    browser.picture("page-completed").await;
+    assert_eq!(browser.complaints().await, json!([]), "the page breaks no rule of its own");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn hostile_text_does_nothing_and_fits_a_phone_in_the_dark() {
+    let house = House::open().await;
+    let browser = Browser::start(390, 844, true).await;
+    let id = house.submitted().await;
+    house.queue.change(&id, |job| job.status = Status::Processing);
+    browser.open(&address(&house, &id)).await;
+    browser.until("document.getElementById('live').textContent === 'live'").await;
+
+    // By the stream, and then by the page itself.
+    house.queue.change(&id, hostile);
+    for _ in 0..2 {
+        browser.until("document.querySelector('h1').innerText === 'Failed'").await;
+        browser.until("document.title.startsWith('failed · </title>')").await;
+        browser.until("document.querySelectorAll('img').length === 0").await;
+        browser.until("document.querySelectorAll('script').length === 1").await;
+        browser.until("document.querySelectorAll('#errors tr').length === 4").await;
+        browser.until("document.querySelector('.tag').innerText.includes('<script>')").await;
+        browser.until("document.documentElement.scrollWidth <= innerWidth").await;
+        browser
+            .until("getComputedStyle(document.body).backgroundColor === 'rgb(21, 21, 22)'")
+            .await;
+        browser.picture("page-hostile-dark-phone").await;
+        browser.open(&address(&house, &id)).await;
+    }
+    assert_eq!(browser.complaints().await, json!([]), "nothing even tried");
+    browser.close().await;
+}
