@@ -6,4 +6,5 @@ mod config;
 mod demo;
 mod failures;
 mod program;
+mod remote;
 mod up;

@@ -9,7 +9,9 @@ use super::{
     lanes,
     tx::{Tx, Verb},
 };
-use crate::queue::{Enqueued, Idempotency, LaneRef, NewJob, Priority, QueueError, Submission};
+use crate::queue::{
+    Enqueued, Idempotency, LaneRef, NewJob, Priority, QueueError, Submission, with_ids,
+};
 
 /// Jobs in one submission at most: so much is one transaction.
 const MOST_JOBS: usize = 1_000;
@@ -47,16 +49,20 @@ impl Verb for Enqueue {
             let words = format!("a submission has 1 to {MOST_JOBS} jobs, this one has {count}");
             return Err(QueueError::Unusable(words));
         }
-        if let Some(idempotency) = idempotency {
-            if let Some(known) = recall(tx, &tenant, &idempotency).await? {
-                return Ok(known);
-            }
-            remember(tx, &tenant, &idempotency).await?;
+        if let Some(idempotency) = &idempotency
+            && let Some(known) = recall(tx, &tenant, idempotency).await?
+        {
+            return Ok(known);
         }
+        let asked: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let mut lanes = HashMap::new();
         let mut ids = Vec::with_capacity(count);
         for job in jobs {
             ids.push(take_in(tx, &tenant, job, &mut lanes).await?);
+        }
+        if let Some(idempotency) = idempotency {
+            let answer = with_ids(&idempotency.answer, &asked, &ids);
+            remember(tx, &tenant, &Idempotency { answer, ..idempotency }).await?;
         }
         Ok(Enqueued::Fresh(ids))
     }
