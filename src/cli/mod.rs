@@ -94,7 +94,7 @@ pub enum Command {
     Migrate,
     /// Read the configuration and the crontab, and say what is wrong with them.
     CheckConfig,
-    /// Submit, list, show, retry, discard and cancel jobs.
+    /// Submit, wait for, list, show, retry, discard and cancel jobs.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     /// List, pause and resume queues.
@@ -166,6 +166,7 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
         }
         Command::CheckConfig => check_config::run(globals, out),
         Command::Jobs(command) => {
+            let Some(command) = command.at_a_façade(out).await? else { return Ok(()) };
             let app = globals.open().await?;
             jobs::run(command, &*app.queue, &app.intake, out).await
         }

@@ -10,8 +10,9 @@ use super::{Config, Ranges};
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 const PREFIX: &str = "POSTRIDER_";
-/// Names of the project's own tests and scripts; no option of the program.
-const NOT_OURS: &str = "POSTRIDER_TEST_";
+/// Names of the project's own tests and scripts, and of flags of commands that talk to a façade; no
+/// options of the program.
+const NOT_OURS: [&str; 2] = ["POSTRIDER_TEST_", "POSTRIDER_CLIENT_"];
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +129,7 @@ impl Layers {
     ) -> Result<(), ConfigError> {
         for (name, value) in env {
             let Some(option) = name.strip_prefix(PREFIX) else { continue };
-            if name.starts_with(NOT_OURS) {
+            if NOT_OURS.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
             }
             let path: Vec<String> = option.split("__").map(str::to_lowercase).collect();

@@ -1,6 +1,6 @@
 //! What every answer carries, and what is written down of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -56,6 +56,23 @@ pub(super) struct Exchange {
     pub(super) route: &'static str,
     pub(super) tenant: Option<TenantId>,
     pub(super) budget: Option<Budget>,
+    answered: bool,
+}
+
+/// What the log and the metrics call the status of a request whose caller left before its answer;
+/// nobody is sent it.
+const GIVEN_UP: u16 = 499;
+
+impl Drop for Exchange {
+    /// A request that was given up has its line, too.
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let took = self.began.elapsed();
+        metrics::answered(self.method, self.route, GIVEN_UP, took, true);
+        self.log(GIVEN_UP, took, "a request was given up before its answer");
+    }
 }
 
 impl Exchange {
@@ -67,11 +84,12 @@ impl Exchange {
             route: "none",
             tenant: None,
             budget: None,
+            answered: false,
         }
     }
 
     /// What every answer carries, and the one line that the log gets of it.
-    pub(super) fn end(&self, mut response: Response<Body>) -> Response<Body> {
+    pub(super) fn end(mut self, mut response: Response<Body>) -> Response<Body> {
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::try_from(self.id.as_str()) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
@@ -83,15 +101,20 @@ impl Exchange {
         let took = self.began.elapsed();
         let held = response.extensions().get::<Held>().is_some();
         metrics::answered(self.method, self.route, status, took, held);
+        self.log(status, took, "a request was answered");
+        self.answered = true;
+        response
+    }
+
+    fn log(&self, status: u16, took: Duration, words: &'static str) {
         tracing::info!(
             http.method = self.method,
             http.route = self.route,
             http.status = status,
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             tenant = self.tenant.as_ref().map(TenantId::as_str),
-            "a request was answered"
+            "{words}"
         );
-        response
     }
 }
 

@@ -7,7 +7,7 @@ use hyper::{
     header::{HeaderValue, LOCATION},
     http::request::Parts,
 };
-use jobs::contract::{JobId, Moment, TenantId};
+use jobs::contract::{JobId, Moment};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     intake::{Producer, Rejection},
-    queue::{Enqueued, Idempotency, JobRecord, NewJob, Submission},
+    queue::{Enqueued, Idempotency, NewJob, Submission, with_ids},
     telemetry::metrics,
 };
 
@@ -64,7 +64,7 @@ impl Engine {
         let fingerprint = idempotency::fingerprint(&form.name(), &body);
         let jobs = self.checked(caller, request_id, &form, body).await?;
         let meta = Meta { request_id: request_id.as_str(), idempotency_key: key.as_deref() };
-        let answer = fresh(&form, &jobs, self.queue.now(), &meta)?;
+        let answer = fresh(&form, &jobs, self.queue.now(), meta)?;
         let idempotency = key.as_ref().map(|key| Idempotency {
             key: format!("http:{key}"),
             fingerprint,
@@ -74,10 +74,10 @@ impl Engine {
         let submission =
             Submission { tenant: caller.tenant.clone(), jobs: jobs.clone(), idempotency };
         match self.queue.enqueue(submission).await? {
-            Enqueued::Fresh(ids) => {
-                count(&jobs, &ids);
-                let answer = self.with_known(&caller.tenant, &form, &jobs, &ids, &meta, answer);
-                Ok(accepted(answer.await?, false))
+            Enqueued::Fresh(taken) => {
+                count(&jobs, &taken);
+                let asked: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+                Ok(accepted(with_ids(&answer, &asked, &taken), false))
             }
             Enqueued::Replayed(answer) => Ok(accepted(answer, true)),
             Enqueued::KeyReused => Err(ApiError::new(
@@ -132,41 +132,10 @@ impl Engine {
             Rejection::Unavailable(fault) => fault.into(),
         })
     }
-
-    /// The answer with the receipts of jobs that were there before, in place of their twins that
-    /// were not taken in.
-    async fn with_known(
-        &self,
-        tenant: &TenantId,
-        form: &Form,
-        jobs: &[NewJob],
-        ids: &[JobId],
-        meta: &Meta<'_>,
-        answer: Bytes,
-    ) -> Result<Bytes, ApiError> {
-        if jobs.iter().map(|job| job.id).eq(ids.iter().copied()) {
-            return Ok(answer);
-        }
-        let mut known: Vec<Option<JobRecord>> = Vec::with_capacity(ids.len());
-        for (job, id) in jobs.iter().zip(ids) {
-            // The jobs are taken in: that one cannot be read now must not sound like a refusal.
-            let read = if job.id == *id { None } else { self.queue.job(tenant, *id).await.ok() };
-            known.push(read.flatten());
-        }
-        let now = self.queue.now();
-        let receipts = jobs.iter().zip(ids).zip(&known).map(|((job, id), known)| match known {
-            Some(known) => Receipt::of_known(known),
-            None => Receipt::of(job, *id, now),
-        });
-        render(form, receipts.collect(), meta)
-    }
 }
 
-fn fresh(form: &Form, jobs: &[NewJob], now: Moment, meta: &Meta<'_>) -> Result<Bytes, ApiError> {
-    render(form, jobs.iter().map(|job| Receipt::of(job, job.id, now)).collect(), meta)
-}
-
-fn render(form: &Form, mut receipts: Vec<Receipt<'_>>, meta: &Meta<'_>) -> Result<Bytes, ApiError> {
+fn fresh(form: &Form, jobs: &[NewJob], now: Moment, meta: Meta<'_>) -> Result<Bytes, ApiError> {
+    let mut receipts: Vec<_> = jobs.iter().map(|job| Receipt::of(job, now)).collect();
     let data = match receipts.pop() {
         Some(receipt) if !form.is_batch() => Data::One(receipt),
         last => {
@@ -174,11 +143,7 @@ fn render(form: &Form, mut receipts: Vec<Receipt<'_>>, meta: &Meta<'_>) -> Resul
             Data::Many(receipts)
         }
     };
-    let meta = Meta { request_id: meta.request_id, idempotency_key: meta.idempotency_key };
-    serde_json::to_vec(&Answer { data, meta }).map(Bytes::from).map_err(|error| {
-        tracing::error!(error = %error, "a receipt could not be written as JSON");
-        ApiError::internal()
-    })
+    answer::to_json(&Answer { data, meta })
 }
 
 fn count(jobs: &[NewJob], ids: &[JobId]) {

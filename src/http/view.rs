@@ -28,26 +28,16 @@ pub(super) struct Receipt<'a> {
 }
 
 impl<'a> Receipt<'a> {
-    /// The receipt for a job that is taken in now, under this id.
-    pub(super) fn of(job: &'a NewJob, id: JobId, now: Moment) -> Self {
+    /// The receipt for a job that is taken in now. Where an unfinished job with the same uniqueness
+    /// key is there already it gets that one's id, and says of the rest how it was asked for.
+    pub(super) fn of(job: &'a NewJob, now: Moment) -> Self {
         let later = job.run_at.is_some_and(|at| at > now);
         Self {
-            id,
+            id: job.id,
             r#type: &job.kind,
             status: if later { Status::Scheduled } else { Status::Queued },
             total_items: job.total_items,
             created_at: now,
-        }
-    }
-
-    /// The receipt for a job that was there before.
-    pub(super) fn of_known(job: &'a JobRecord) -> Self {
-        Self {
-            id: job.id,
-            r#type: &job.kind,
-            status: job.status,
-            total_items: job.cursor.total,
-            created_at: job.created_at,
         }
     }
 }

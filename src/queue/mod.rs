@@ -8,6 +8,7 @@
 //! its lanes, in turns; it takes what *all* limits of a lane admit, and otherwise parks the lane
 //! until the moment at which its next job may go. Time is the adapter's, never the caller's.
 
+mod answer;
 mod bounds;
 mod config;
 mod ending;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jobs::contract::{Cursor, JobId, Moment, TenantId};
 
-pub use self::{config::QueueConfig, types::*};
+pub use self::{answer::with_ids, config::QueueConfig, types::*};
 
 /// The verbs that move jobs.
 ///
@@ -28,7 +29,8 @@ pub use self::{config::QueueConfig, types::*};
 /// repeated: a caller that gets [`QueueError::Unavailable`] may ask again.
 #[async_trait]
 pub trait Queue: Inspect + Send + Sync {
-    /// Takes jobs in: all of the submission or nothing.
+    /// Takes jobs in: all of the submission or nothing. What is remembered as its answer has the ids
+    /// that were answered (see [`with_ids`]).
     async fn enqueue(&self, submission: Submission) -> Result<Enqueued, QueueError>;
 
     /// Takes up to `ask.max` jobs that may run now, in turns, each under a lease and a new fence.

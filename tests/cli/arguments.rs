@@ -68,7 +68,7 @@ async fn odd_arguments_end_with_2_and_name_what_is_odd() {
         (&["jobs", "show"], "JOB"),
         (&["jobs", "show", "job_1"], "job_01J8"),
         (&["jobs", "cancel", "job_01ARZ3NDEKTSV4RRFFQ69G5FAV", "--tenant", "D E"], "--tenant"),
-        (&["jobs", "submit", "send"], "--payload"),
+        (&["jobs", "submit", "jobs.ndjson", "--run-at", "2026-06-10T09:00:00Z"], "--payload"),
         (&["jobs", "submit", "send", "--payload", "{}", "--run-at", "soon"], "RFC 3339"),
         (
             &["jobs", "submit", "send", "--payload", "{}", "--priority", "urgent"],

@@ -6,5 +6,6 @@ mod config;
 mod demo;
 mod failures;
 mod program;
+mod remote;
 mod roles;
 mod up;

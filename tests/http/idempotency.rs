@@ -41,6 +41,24 @@ async fn a_repeated_batch_is_answered_with_its_list() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_there_before_is_answered_alike_every_time() {
+    let house = House::open().await;
+    let mut twin = good();
+    twin["payload"]["only_one"] = json!("x");
+    let known = answer(house.post("/jobs", &twin), 202).await["data"]["id"].clone();
+    for body in [twin.clone(), json!({"jobs": [good(), twin]})] {
+        let key = body.to_string().len().to_string();
+        let first = sent(keyed(&house, &key, &body)).await;
+        let again = sent(keyed(&house, &key, &body)).await;
+        assert_eq!(header(&again, "idempotent-replayed"), "true");
+        let first = first.text().await.unwrap();
+        assert_eq!(first, again.text().await.unwrap());
+        assert!(first.contains(known.as_str().unwrap()), "{first}");
+    }
+    assert_eq!(house.queue.all().len(), 2);
+}
+
+#[tokio::test]
 async fn another_request_under_the_same_key_is_refused() {
     let house = House::open().await;
     answer(keyed(&house, "k", &good()), 202).await;

@@ -8,7 +8,10 @@ use std::{
 use postrider::telemetry::{LogConfig, LogFormat, subscriber};
 use serde_json::{Value, json};
 
-use super::house::{ACME, House, header, sent};
+use super::{
+    house::{ACME, House, header, sent},
+    raw::Raw,
+};
 
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<Vec<u8>>>);
@@ -76,4 +79,68 @@ async fn a_request_is_one_line_without_secrets() {
     assert_eq!(line["span"]["request.id"], request_id);
     assert_eq!(answered[1]["http.route"], "none");
     assert_eq!((&answered[2]["http.status"], &answered[2]["tenant"]), (&json!(401), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_has_its_line() {
+    let paper = Paper::default();
+    let config = LogConfig { level: "postrider=info".into(), format: LogFormat::Json };
+    let copy = paper.clone();
+    let log = subscriber(&config, move || copy.clone(), false).unwrap();
+    let _guard = tracing::subscriber::set_default(log);
+    let house = House::open().await;
+    heard(&house, &paper).await;
+
+    // When a caller resets its connection in the middle of its body.
+    let mut raw = Raw::to(&house).await;
+    raw.say(format!(
+        "POST /jobs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ACME}\r\n\
+         content-type: application/json\r\ncontent-length: 10\r\n\r\n{{"
+    ))
+    .await;
+    let drawn = || house.keys.asked() > 0;
+    crate::support::eventually("the request is under way", drawn).await;
+    raw.reset();
+
+    // Then the log says so, under the request's id.
+    let line = || {
+        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.into_iter().find(|line| line["http.route"] == "/jobs")
+    };
+    crate::support::eventually("the line is there", || line().is_some()).await;
+    let line = line().unwrap();
+    assert!([499, 400].map(Value::from).contains(&line["http.status"]), "{line}");
+    assert_eq!(line["tenant"], "acme");
+    assert!(line["span"]["request.id"].as_str().unwrap().starts_with("req_"), "{line}");
+}
+
+#[tokio::test]
+async fn a_wait_that_is_cut_by_a_stop_has_its_line() {
+    let paper = Paper::default();
+    let config = LogConfig { level: "postrider=info".into(), format: LogFormat::Json };
+    let copy = paper.clone();
+    let log = subscriber(&config, move || copy.clone(), false).unwrap();
+    let _guard = tracing::subscriber::set_default(log);
+    let house = House::with(|http| http.grace = std::time::Duration::from_millis(10)).await;
+    heard(&house, &paper).await;
+
+    // When the façade stops while a body does not arrive.
+    let mut raw = Raw::to(&house).await;
+    raw.say(format!(
+        "POST /jobs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ACME}\r\n\
+         content-type: application/json\r\ncontent-length: 10\r\n\r\n{{"
+    ))
+    .await;
+    crate::support::eventually("the request is under way", || house.keys.asked() > 0).await;
+    house.stop.cancel();
+    house.ended().await;
+
+    // Then it was given up, and the log says so.
+    let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let line = lines.into_iter().find(|line| line["http.route"] == "/jobs").unwrap();
+    assert_eq!(line["http.status"], 499, "{text}");
+    assert_eq!(line["message"], "a request was given up before its answer");
+    assert!(line["span"]["request.id"].as_str().unwrap().starts_with("req_"), "{line}");
 }

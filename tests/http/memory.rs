@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jobs::contract::{Cursor, JobId, Moment, TenantId};
 use postrider::queue::{
-    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
-    LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, NewJob, ParkReason, PauseTarget,
-    Queue, QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement, Status,
-    Submission, Waiting,
+    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Idempotency, Inspect, JobFilter,
+    JobRecord, LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, NewJob, ParkReason,
+    PauseTarget, Queue, QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement,
+    Status, Submission, Waiting, with_ids,
 };
 use tokio::sync::watch;
 
@@ -159,16 +159,17 @@ impl Queue for Memory {
     async fn enqueue(&self, submission: Submission) -> Result<Enqueued, QueueError> {
         let mut state = self.room()?;
         let Submission { tenant, jobs, idempotency } = submission;
-        if let Some(new) = idempotency {
-            let key = (tenant.clone(), new.key);
-            match state.remembered.get(&key) {
+        let key = |new: &Idempotency| (tenant.clone(), new.key.clone());
+        if let Some(new) = &idempotency {
+            match state.remembered.get(&key(new)) {
                 Some((same, answer)) if *same == new.fingerprint => {
                     return Ok(Enqueued::Replayed(answer.clone()));
                 }
                 Some(_) => return Ok(Enqueued::KeyReused),
-                None => state.remembered.insert(key, (new.fingerprint, new.answer)),
-            };
+                None => {}
+            }
         }
+        let asked: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let now = state.now;
         let mut ids = Vec::new();
         for job in jobs {
@@ -180,6 +181,10 @@ impl Queue for Memory {
             ids.push(job.id);
             state.unique.extend(twin.map(|key| (key, job.id)));
             state.jobs.insert(job.id, record(&tenant, job, now));
+        }
+        if let Some(new) = idempotency {
+            let answer = with_ids(&new.answer, &asked, &ids);
+            state.remembered.insert(key(&new), (new.fingerprint, answer));
         }
         drop(state);
         self.version.send_modify(|version| *version += 1);

@@ -27,6 +27,11 @@ impl Raw {
         self
     }
 
+    /// Closes the connection so that the other side gets a reset.
+    pub(super) fn reset(self) {
+        self.0.set_zero_linger().unwrap();
+    }
+
     /// Everything that comes until the other side closes.
     pub(super) async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();

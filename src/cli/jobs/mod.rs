@@ -1,10 +1,13 @@
-//! `postrider jobs`: submit, list, show, retry, discard, cancel.
+//! `postrider jobs`: submit, wait, list, show, retry, discard, cancel.
 
 mod change;
 mod list;
+mod remote;
 mod show;
+mod stream;
 mod submit;
 mod view;
+mod wait;
 
 use clap::{Args, Subcommand};
 use jobs::contract::{JobId, TenantId};
@@ -12,9 +15,12 @@ use jobs::contract::{JobId, TenantId};
 pub use self::{
     change::{cancel, discard, retry},
     list::{ListArgs, list},
+    remote::RemoteArgs,
     show::show,
+    stream::{Streamed, stream},
     submit::{SubmitArgs, submit},
     view::document,
+    wait::{WaitArgs, wait, wait_at},
 };
 use super::{Failure, Out};
 use crate::{intake::Intake, queue::Queue};
@@ -22,8 +28,10 @@ use crate::{intake::Intake, queue::Queue};
 /// What to do with jobs.
 #[derive(Debug, Subcommand)]
 pub enum JobsCommand {
-    /// Submit a job, and wait for its end if wished.
+    /// Submit a job, and wait for its end if wished; or a file of jobs, one a line, over HTTP.
     Submit(SubmitArgs),
+    /// Wait for the end of jobs; exit with 1 when one does not complete.
+    Wait(WaitArgs),
     /// List jobs, newest first.
     List(ListArgs),
     /// Show all that is known of jobs.
@@ -60,10 +68,31 @@ pub async fn run(
 ) -> Result<(), Failure> {
     match command {
         JobsCommand::Submit(args) => submit(args, queue, intake, out).await,
+        JobsCommand::Wait(args) => wait(&args, queue, out).await,
         JobsCommand::List(args) => list(args, queue, out).await,
         JobsCommand::Show(args) => show(&args, queue, out).await,
         JobsCommand::Retry(args) => retry(&args, queue, out).await,
         JobsCommand::Discard(args) => discard(&args, queue, out).await,
         JobsCommand::Cancel(args) => cancel(&args, queue, out).await,
+    }
+}
+
+impl JobsCommand {
+    /// Runs a command that asks a façade and needs no queue of this host; gives any other back.
+    ///
+    /// # Errors
+    ///
+    /// What was not done, and why.
+    pub async fn at_a_façade(self, out: &mut Out<'_>) -> Result<Option<Self>, Failure> {
+        match self {
+            Self::Submit(args) => match args.streamed() {
+                Ok(streamed) => stream(&streamed, out).await.map(|()| None),
+                Err(args) => Ok(Some(Self::Submit(*args))),
+            },
+            Self::Wait(args) if args.remote.url.is_some() => {
+                wait_at(&args, out).await.map(|()| None)
+            }
+            other => Ok(Some(other)),
+        }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
+    RemoteArgs, Streamed,
     show::find,
     view::{document, remark},
 };
@@ -29,36 +30,64 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A job to submit.
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
-    /// Its type: send, …
-    #[arg(value_name = "TYPE")]
-    pub kind: String,
+    /// Its type, with --payload; or a file of jobs for a façade, one JSON a line (- is standard input).
+    #[arg(value_name = "TYPE|FILE")]
+    pub what: String,
     /// Its payload: JSON, @FILE, or @- for standard input.
     #[arg(long, value_name = "JSON|@FILE")]
-    pub payload: String,
+    pub payload: Option<String>,
     /// Whose job it is.
     #[arg(long, default_value = "dev")]
     pub tenant: TenantId,
     /// Not before then (RFC 3339).
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", requires = "payload")]
     pub run_at: Option<Moment>,
     /// Its priority in its lane: high, normal or low.
     #[arg(long, default_value = "normal", value_parser = priority)]
     pub priority: Priority,
     /// A lane of your own, for types that have none.
-    #[arg(long)]
+    #[arg(long, requires = "payload")]
     pub lane: Option<String>,
     /// Attempts it may have, instead of its type's.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "payload")]
     pub max_attempts: Option<u32>,
     /// A word of your own to find it by; may be given more than once.
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", requires = "payload")]
     pub tags: Vec<String>,
     /// The same key again within a day submits nothing new.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", requires = "payload")]
     pub idempotency_key: Option<String>,
     /// Wait for its end; exit with 1 when it does not complete.
-    #[arg(long)]
+    #[arg(long, requires = "payload")]
     pub wait: bool,
+    /// The façade that a file goes to.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// Submits a file anew that was submitted within a day, under a name of your own for that.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "payload"
+    )]
+    pub run: String,
+    /// Write the id of each job of a file, in place of a summary.
+    #[arg(long, conflicts_with = "payload")]
+    pub ids: bool,
+}
+
+impl SubmitArgs {
+    /// The file that is to be submitted; or these again, when it is one job.
+    pub(super) fn streamed(self) -> Result<Streamed, Box<Self>> {
+        match self.payload {
+            Some(_) => Err(Box::new(self)),
+            None => {
+                let Self { what, remote, run, ids, .. } = self;
+                Ok(Streamed { file: what, remote, run, ids })
+            }
+        }
+    }
 }
 
 fn priority(text: &str) -> Result<Priority, String> {
@@ -108,9 +137,9 @@ pub async fn submit(
 }
 
 async fn enqueue(args: SubmitArgs, queue: &dyn Queue, intake: &Intake) -> Result<JobId, Failure> {
-    let payload = payload(&args.payload)?;
+    let payload = payload(args.payload.as_deref().unwrap_or_default())?;
     let request = JobRequest {
-        kind: args.kind,
+        kind: args.what,
         payload,
         run_at: args.run_at,
         priority: args.priority,
@@ -193,7 +222,11 @@ fn read(name: &str, from: impl Read) -> Result<String, Failure> {
 }
 
 /// Follows a job to its end, with a bar on standard error when that is a terminal.
-async fn watch(queue: &dyn Queue, tenant: &TenantId, id: JobId) -> Result<JobRecord, Failure> {
+pub(super) async fn watch(
+    queue: &dyn Queue,
+    tenant: &TenantId,
+    id: JobId,
+) -> Result<JobRecord, Failure> {
     let bar = ProgressBar::new(1);
     let style = ProgressStyle::with_template("{spinner} [{bar:30}] {pos}/{len} {wide_msg}");
     bar.set_style(style.expect("the template is a constant, and a test draws it"));

@@ -10,7 +10,7 @@ use super::{
     tx::{Tx, Verb},
 };
 use crate::queue::{
-    Enqueued, Idempotency, LaneRef, NewJob, Priority, QueueError, Submission, bounds,
+    Enqueued, Idempotency, LaneRef, NewJob, Priority, QueueError, Submission, bounds, with_ids,
 };
 
 pub(super) const REMEMBERED: &str = "
@@ -43,16 +43,20 @@ impl Verb for Enqueue {
         let Submission { tenant, jobs, idempotency } = self.0;
         let count = jobs.len();
         bounds::check(count)?;
-        if let Some(idempotency) = idempotency {
-            if let Some(known) = recall(tx, &tenant, &idempotency).await? {
-                return Ok(known);
-            }
-            remember(tx, &tenant, &idempotency).await?;
+        if let Some(idempotency) = &idempotency
+            && let Some(known) = recall(tx, &tenant, idempotency).await?
+        {
+            return Ok(known);
         }
+        let asked: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let mut lanes = HashMap::new();
         let mut ids = Vec::with_capacity(count);
         for job in jobs {
             ids.push(take_in(tx, &tenant, job, &mut lanes).await?);
+        }
+        if let Some(idempotency) = idempotency {
+            let answer = with_ids(&idempotency.answer, &asked, &ids);
+            remember(tx, &tenant, &Idempotency { answer, ..idempotency }).await?;
         }
         Ok(Enqueued::Fresh(ids))
     }

@@ -103,6 +103,7 @@ macro_rules! exam {
             a_reused_key_with_another_request_is_refused
             a_key_is_forgotten_after_its_time
             an_unfinished_twin_is_answered_instead
+            a_remembered_answer_has_the_ids_that_were_answered
             a_later_job_is_never_early
             a_batch_is_all_or_nothing;
         turns:

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider::queue::{Enqueued, NewJob, QueueError, Status, Submission};
+use postrider::queue::{Enqueued, Idempotency, NewJob, QueueError, Status, Submission};
 
 use super::Adapter;
 use crate::queue::jobs::{
@@ -79,6 +79,25 @@ pub(crate) async fn an_unfinished_twin_is_answered_instead(adapter: &dyn Adapter
     assert_ne!(put(&*queue, "a", vec![other]).await[0], first[0]);
     settle(&*queue, &running, done()).await;
     assert_ne!(put(&*queue, "a", vec![twin()]).await[0], first[0]);
+}
+
+pub(crate) async fn a_remembered_answer_has_the_ids_that_were_answered(adapter: &dyn Adapter) {
+    // given a job, and a submission with a twin of it
+    let (queue, _) = adapter.open().await;
+    let twin = || NewJob { unique: Some("only one".into()), ..job("l") };
+    let known = put(&*queue, "a", vec![twin()]).await[0];
+    let (fresh, again) = (job("l"), twin());
+    let said = format!("{} {}", fresh.id, again.id);
+    let right = format!("{} {known}", fresh.id);
+    let keyed = || Submission {
+        idempotency: Some(Idempotency { answer: said.clone().into(), ..idempotency("k", 1, "") }),
+        ..submission("a", vec![fresh.clone(), again.clone()])
+    };
+
+    // when, then
+    let ids = vec![fresh.id, known];
+    assert_eq!(queue.enqueue(keyed()).await.unwrap(), Enqueued::Fresh(ids));
+    assert_eq!(queue.enqueue(keyed()).await.unwrap(), Enqueued::Replayed(right.into()));
 }
 
 pub(crate) async fn a_later_job_is_never_early(adapter: &dyn Adapter) {

@@ -23,6 +23,8 @@ end
 -- Everything is looked at before anything is written.
 local ids, new = { 'fresh' }, {}
 local here, twins = {}, {}
+-- Ids that the answer names, and those of the jobs that are there in their place.
+local instead = {}
 for at = FIRST, #ARGV, WIDTH do
   local id, unique = ARGV[at], ARGV[at + 6]
   local twin = unique ~= '' and (twins[unique] or redis.call('GET', key('unique', tenant, unique)))
@@ -30,11 +32,14 @@ for at = FIRST, #ARGV, WIDTH do
     if here[id] or redis.call('EXISTS', job_key(id)) == 1 then return { 'taken', id } end
     here[id], new[#new + 1] = true, at
     if unique ~= '' then twins[unique] = id end
+  else
+    instead['job_' .. id] = 'job_' .. twin
   end
   ids[#ids + 1] = twin or id
 end
 
 if submission ~= '' then
+  if next(instead) then answer = string.gsub(answer, 'job_' .. string.rep('%w', 26), instead) end
   local expires_at = now + math.max(tonumber(keep), 1)
   redis.call('HSET', remembered, 'fingerprint', fingerprint, 'answer', answer, 'expires_at', expires_at)
   redis.call('ZADD', key('submissions'), expires_at, tenant .. SEP .. submission)
