@@ -85,6 +85,7 @@ impl Keys for Ring {
             GLOBEX => ("globex", &["jobs:read", "send:write", "classify:write"][..]),
             READER => ("acme", &["jobs:read"][..]),
             SENDER => ("acme", &["send:write"][..]),
+            made if made.starts_with("prk_made/") => return Ok(caller_of(made)),
             "prk_panic" => panic!("a mistake, for the test of mistakes"),
             _ => return Ok(None),
         };
@@ -92,6 +93,18 @@ impl Keys for Ring {
         let tenant = tenant.parse().unwrap();
         Ok(Some(Caller { tenant, key_id: "test".into(), scopes }))
     }
+}
+
+/// A key of a tenant with these scopes and no others.
+pub(super) fn key(tenant: &str, scopes: &[&str]) -> String {
+    format!("prk_made/{tenant}/{}", scopes.join(","))
+}
+
+fn caller_of(key: &str) -> Option<Caller> {
+    let mut parts = key.split('/').skip(1);
+    let (tenant, scopes) = (parts.next()?.parse().ok()?, parts.next()?);
+    let scopes = scopes.split(',').filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+    Some(Caller { tenant, key_id: "made".into(), scopes })
 }
 
 /// Every mailbox is there, without limits of its own.
