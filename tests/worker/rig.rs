@@ -22,6 +22,9 @@ use super::kinds::{DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes
 pub use crate::support::eventually;
 use crate::support::{Faults, Faulty, embedded_queue};
 
+/// How long a job may take before its test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub struct Rig {
     name: &'static str,
     queue: Arc<dyn Queue>,
@@ -157,16 +160,15 @@ impl Rig {
     /// The job, as soon as it is as wished.
     pub async fn until(&self, id: JobId, wished: impl Fn(JobRecord) -> bool) -> JobRecord {
         let mut seen = postrider::queue::Seen::default();
-        let watch = async {
-            loop {
-                seen = self.queue.changed(seen, Duration::from_secs(5)).await;
-                let job = self.job(id).await;
-                if wished(job.clone()) {
-                    return job;
-                }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            seen = self.queue.changed(seen, Duration::from_secs(1)).await;
+            let job = self.job(id).await;
+            if wished(job.clone()) {
+                return job;
             }
-        };
-        tokio::time::timeout(Duration::from_secs(30), watch).await.expect("the job gets there")
+            assert!(tokio::time::Instant::now() < deadline, "the job does not get there: {job:?}");
+        }
     }
 
     pub async fn finished(&self, id: JobId) -> JobRecord {

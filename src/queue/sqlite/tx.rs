@@ -30,6 +30,8 @@ pub(super) struct Tx<'c> {
     pub(super) conn: &'c mut SqliteConnection,
     /// The time that holds for all of it.
     pub(super) now: Moment,
+    /// The version that the file had.
+    before: i64,
     version: i64,
     changed: bool,
     touched: BTreeSet<i64>,
@@ -56,6 +58,7 @@ impl<'c> Tx<'c> {
         Ok(Self {
             conn,
             now,
+            before: kept.version,
             version: kept.version,
             changed: false,
             touched: BTreeSet::new(),
@@ -71,8 +74,8 @@ impl<'c> Tx<'c> {
 
     /// The version up to which the current verb saw everything: whatever comes later has a higher one.
     pub(super) fn seen(&self) -> Seen {
-        // A number that was not used is given to the next change.
-        Seen(version(if self.changed { self.version } else { self.version - 1 }))
+        // Numbers that are not used, by however many verbs, are given to the next changes.
+        Seen(version(if self.changed { self.version } else { self.before }))
     }
 
     /// Begins the next verb: it gets a version of its own. A number that is not used is skipped.

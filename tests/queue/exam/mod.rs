@@ -77,6 +77,7 @@ macro_rules! exam {
             limits_outlive_the_jobs_that_drew_on_them;
         news:
             a_waiter_hears_of_a_new_job
+            a_waiter_that_claimed_among_others_hears_of_a_new_job
             a_waiter_hears_of_another_process_job
             a_waiter_does_not_miss_what_came_before_it_waited
             a_waiter_hears_of_a_freed_seat

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use postrider::queue::{LanePolicy, NewJob, Queue, Seen};
 use tokio::{task::JoinHandle, time::timeout};
 
@@ -28,6 +29,22 @@ pub(crate) async fn a_waiter_hears_of_a_new_job(adapter: &dyn Adapter) {
     let (queue, _) = adapter.open().await;
     let seen = claims(&*queue, 1).await.seen;
     let waiter = waiter(&queue, seen).await;
+    assert!(!waiter.is_finished());
+
+    // when
+    put(&*queue, "a", vec![job("l")]).await;
+
+    // then
+    woke(waiter).await;
+}
+
+pub(crate) async fn a_waiter_that_claimed_among_others_hears_of_a_new_job(adapter: &dyn Adapter) {
+    // given many claims at once that all find nothing
+    let (queue, _) = adapter.open().await;
+    claims(&*queue, 1).await;
+    let seen = join_all((0..20).map(|_| claims(&*queue, 1))).await;
+    let latest = seen.into_iter().map(|claims| claims.seen).max().expect("there are twenty");
+    let waiter = waiter(&queue, latest).await;
     assert!(!waiter.is_finished());
 
     // when
