@@ -5,8 +5,11 @@ use hyper::Method;
 use super::{codes::ErrorCode, error::ApiError};
 
 const ON_JOBS: &str = "POST, OPTIONS";
-const ON_A_JOB: &str = "GET, HEAD, POST, OPTIONS";
+const ON_A_KIND: &str = "POST, OPTIONS";
+const ON_A_JOB: &str = "GET, HEAD, OPTIONS";
 const ON_THE_DOCUMENT: &str = "GET, HEAD, OPTIONS";
+/// How the id of a job begins, and no type does.
+const AN_ID: &str = "job_";
 /// Where the interface is described.
 const DOCUMENT: &str = "/openapi.json";
 
@@ -43,10 +46,17 @@ impl Route {
             let detail = "The paths are /jobs, /jobs/<type>, /jobs/<id> and /openapi.json.";
             return Err(ApiError::new(ErrorCode::RouteNotFound, detail));
         };
-        let allow = if last.is_none() { ON_JOBS } else { ON_A_JOB };
+        let allow = match last {
+            None => ON_JOBS,
+            Some(last) if last.starts_with(AN_ID) => ON_A_JOB,
+            Some(_) => ON_A_KIND,
+        };
         match (method, last) {
             (&Method::POST, None) => Ok(Self::Submit),
-            (&Method::POST, Some(kind)) => Ok(Self::SubmitKind(kind.to_owned())),
+            (&Method::POST, Some(kind)) if allow == ON_A_KIND => {
+                Ok(Self::SubmitKind(kind.to_owned()))
+            }
+            // What is no id of a job is as unknown as an id that nobody has.
             (&Method::GET | &Method::HEAD, Some(id)) => Ok(Self::Status(id.to_owned())),
             (&Method::OPTIONS, _) => Ok(Self::Options(allow)),
             _ => Err(ApiError::method_not_allowed(allow)),
@@ -93,6 +103,8 @@ mod tests {
         assert_eq!(of(Method::GET, DOCUMENT), Ok(Route::Document));
         assert!(of(Method::POST, DOCUMENT).is_err());
         assert_eq!(of(Method::GET, "/jobs"), Err(ApiError::method_not_allowed(ON_JOBS)));
-        assert_eq!(of(Method::DELETE, "/jobs/x"), Err(ApiError::method_not_allowed(ON_A_JOB)));
+        assert_eq!(of(Method::DELETE, "/jobs/x"), Err(ApiError::method_not_allowed(ON_A_KIND)));
+        assert_eq!(of(Method::POST, "/jobs/job_1"), Err(ApiError::method_not_allowed(ON_A_JOB)));
+        assert_eq!(of(Method::GET, "/jobs/send"), Ok(Route::Status("send".into())));
     }
 }

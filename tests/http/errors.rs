@@ -48,8 +48,10 @@ async fn paths_that_lead_nowhere_and_methods_that_are_not_there() {
     for (method, path, allow) in [
         (Method::GET, "/jobs", "POST, OPTIONS"),
         (Method::DELETE, "/jobs", "POST, OPTIONS"),
-        (Method::PATCH, "/jobs/x", "GET, HEAD, POST, OPTIONS"),
-        (Method::from_bytes(b"BREW").unwrap(), "/jobs/x", "GET, HEAD, POST, OPTIONS"),
+        (Method::PATCH, "/jobs/x", "POST, OPTIONS"),
+        (Method::POST, "/jobs/job_x", "GET, HEAD, OPTIONS"),
+        (Method::POST, "/openapi.json", "GET, HEAD, OPTIONS"),
+        (Method::from_bytes(b"BREW").unwrap(), "/jobs/job_x", "GET, HEAD, OPTIONS"),
     ] {
         let response = sent(house.request(method, path)).await;
         assert_eq!(response.status(), 405, "{path}");

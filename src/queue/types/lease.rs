@@ -27,7 +27,7 @@ pub struct Claims {
     pub jobs: Vec<Claimed>,
     /// When nothing more may run now: the moment at which something may, if that is known.
     pub next_at: Option<Moment>,
-    /// The version that the claim saw, for [`super::Queue::wait`].
+    /// The version that the claim saw, for [`Queue::wait`](crate::queue::Queue::wait).
     pub seen: Seen,
 }
 
