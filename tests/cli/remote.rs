@@ -75,7 +75,7 @@ async fn a_break_is_gone_on_from() {
     let broken = remotely(&up, &["jobs", "submit", path(&file), "--json"]).await.with(65);
     assert!(broken.err.contains("line 1008: /payload/to/email:"), "{broken:?}");
     assert!(broken.err.contains("line 1010: /type: there is no kind"), "{broken:?}");
-    assert!(broken.err.contains("1000 jobs before that were accepted"), "{broken:?}");
+    assert!(broken.err.contains("1000 jobs before that: accepted"), "{broken:?}");
     assert_eq!(broken.json()["jobs"], 1_000);
 
     // When it is mended, then only what is missing is submitted.

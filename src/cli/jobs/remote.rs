@@ -16,7 +16,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// The façade that is asked.
 #[derive(Debug, Clone, Args)]
 pub struct RemoteArgs {
-    /// The façade's address, such as `https://jobs.example.com`
+    /// The façade's address: http:// or https://, a host, and a port if it is not the usual one
     #[arg(long, value_name = "URL", env = "POSTRIDER_CLIENT_URL")]
     pub url: Option<String>,
     /// The API key, or @FILE that holds it

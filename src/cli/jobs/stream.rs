@@ -73,8 +73,9 @@ pub async fn stream(args: &Streamed, out: &mut Out<'_>) -> Result<(), Failure> {
     summarise(args, &done, out)?;
     ended.map_err(|failure| Failure {
         sentence: format!(
-            "{}\n{} jobs before that were accepted; the same command again goes on after them",
-            failure.sentence, done.jobs
+            "{}\n{} before that: accepted; the same command again goes on from there",
+            failure.sentence,
+            counted(done.jobs, "job")
         ),
         ..failure
     })
@@ -127,7 +128,13 @@ fn summarise(args: &Streamed, done: &Done, out: &mut Out<'_>) -> Result<(), Fail
         0 => String::new(),
         _ => format!(", {repeated} of them before"),
     };
-    Ok(out.line(format!("{jobs} jobs accepted in {batches} requests{before}"))?)
+    let (jobs, requests) = (counted(*jobs, "job"), counted(*batches, "request"));
+    Ok(out.line(format!("{jobs} accepted in {requests}{before}"))?)
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn bar(size: Option<u64>) -> ProgressBar {
