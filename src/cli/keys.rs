@@ -9,7 +9,7 @@ use std::{
 use jobs::contract::{Catalogue, Moment, TenantId, ports::Clock};
 
 use crate::{
-    secrets::Environment,
+    secrets::{ApiKey, Environment},
     store::{KeyRecord, NewKey, NewKeyError, RotateError, Rotated, Store, StoreError},
 };
 
@@ -168,10 +168,15 @@ async fn create(
         });
         writeln!(out, "{value}")?;
     } else {
-        writeln!(out, "{}", key.reveal())?;
-        writeln!(out, "Keep it now: it is not shown again. Its id is {}.", key.id())?;
+        show_once(&key, out)?;
     }
     Ok(())
+}
+
+/// Shows a new key to the person who asked for it; nothing shows it again.
+fn show_once(key: &ApiKey, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", key.reveal())?;
+    writeln!(out, "Keep it now: it is not shown again. Its id is {}.", key.id())
 }
 
 async fn rotate(
@@ -193,8 +198,7 @@ async fn rotate(
         });
         writeln!(out, "{value}")?;
     } else {
-        writeln!(out, "{}", key.reveal())?;
-        writeln!(out, "Keep it now: it is not shown again. Its id is {}.", key.id())?;
+        show_once(&key, out)?;
         writeln!(out, "The key {id} is valid until {old_until}.")?;
     }
     Ok(())
