@@ -9,6 +9,8 @@ use redis::Script as Hashed;
 pub(super) struct Script {
     pub(super) text: String,
     pub(super) hash: String,
+    /// Whether it takes jobs in, which stops before the memory is full.
+    pub(super) submits: bool,
 }
 
 macro_rules! part {
@@ -26,9 +28,9 @@ const VIEW: &str = part!("view");
 
 /// What reads only, also when memory is full.
 const READS: &str = "#!lua flags=no-writes\n";
-/// What makes room or will, and therefore goes on when memory is full.
+/// What makes room or will, or lets callers ask, and therefore goes on when memory is full.
 const DRAINS: &str = "#!lua flags=allow-oom\n";
-/// What is refused when memory is full.
+/// What takes jobs in, and is refused when memory is full.
 const FILLS: &str = "#!lua\n";
 
 macro_rules! scripts {
@@ -36,7 +38,7 @@ macro_rules! scripts {
         $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             let text = [$flags, $($part),+].concat();
             let hash = Hashed::new(&text).get_hash().to_owned();
-            Script { text, hash }
+            Script { text, hash, submits: $flags == FILLS }
         });)*
     };
 }
@@ -56,7 +58,7 @@ scripts! {
     PARK = DRAINS SHARD, LIMITS, LANES, part!("park");
     PAUSE = DRAINS SHARD, LIMITS, LANES, part!("pause");
     POLICY = DRAINS SHARD, LIMITS, LANES, part!("policy");
-    DRAW = FILLS SHARD, LIMITS, part!("draw");
+    DRAW = DRAINS SHARD, LIMITS, part!("draw");
     JOB = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("job");
     JOBS = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("jobs");
     LANES_PAGE = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("lanes_page");

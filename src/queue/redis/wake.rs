@@ -103,12 +103,16 @@ impl Wake {
 pub(super) struct Subscription {
     sink: PubSubSink,
     stream: PubSubStream,
+    /// Tells when another server may have taken over.
+    moved: watch::Receiver<u64>,
     version: u64,
 }
 
 impl Subscription {
     async fn open(server: &Server) -> Result<Self, QueueError> {
-        let pubsub = in_time(server.client.get_async_pubsub()).await?;
+        let (client, mut moved) = server.listening().await?;
+        moved.mark_unchanged();
+        let pubsub = in_time(client.get_async_pubsub()).await?;
         let (mut sink, stream) = pubsub.split();
         let channels: Vec<String> = server.shards.all().map(|s| server.shards.channel(s)).collect();
         in_time(sink.subscribe(channels)).await?;
@@ -116,7 +120,7 @@ impl Subscription {
         for shard in server.shards.all() {
             version = ready(server, shard).await?.max(version);
         }
-        Ok(Self { sink, stream, version })
+        Ok(Self { sink, stream, moved, version })
     }
 
     /// The first one: it stands before anybody can wait.
@@ -129,17 +133,21 @@ impl Subscription {
     /// Brings the news for as long as the subscription stands.
     async fn listen(&mut self, wake: &Wake) {
         loop {
-            match timeout(SILENCE, self.stream.next()).await {
-                Ok(Some(message)) => {
-                    wake.hear(&String::from_utf8_lossy(message.get_payload_bytes()));
-                }
-                Ok(None) => return,
-                Err(_) => {
-                    let alive = in_time(self.sink.ping::<redis::Value>()).await;
-                    if alive.is_err() {
-                        return;
+            tokio::select! {
+                heard = timeout(SILENCE, self.stream.next()) => match heard {
+                    Ok(Some(message)) => {
+                        wake.hear(&String::from_utf8_lossy(message.get_payload_bytes()));
                     }
-                }
+                    Ok(None) => return,
+                    Err(_) => {
+                        let alive = in_time(self.sink.ping::<redis::Value>()).await;
+                        if alive.is_err() {
+                            return;
+                        }
+                    }
+                },
+                // News are published where the jobs are, which may be elsewhere now.
+                _ = self.moved.changed() => return,
             }
         }
     }
