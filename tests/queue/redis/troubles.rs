@@ -116,7 +116,7 @@ async fn a_full_server_refuses_submissions_and_drains() {
     let server = Private::start(&[]).await;
     let queue = RedisQueue::open(&server.config()).await.unwrap();
     let taken: HashSet<JobId> = put(&queue, "a", jobs("l", 200)).await.into_iter().collect();
-    server.configure("maxmemory", "100kb");
+    server.configure("maxmemory", "100kb").await;
 
     // when
     let refused = queue.enqueue(submission("a", vec![job("l")])).await.unwrap_err();
@@ -131,6 +131,6 @@ async fn a_full_server_refuses_submissions_and_drains() {
     assert!(queue.prune(1_000, &nothing_kept).await.unwrap() >= 200);
 
     // and with room there is work again
-    server.configure("maxmemory", "0");
+    server.configure("maxmemory", "0").await;
     put(&queue, "a", vec![job("l")]).await;
 }
