@@ -1,6 +1,6 @@
 //! The queue in Redis sits the exam, and shows what only it has to: its server's troubles, its shards.
 
-mod cluster;
+pub(crate) mod cluster;
 mod durability;
 mod memory;
 mod rest;
@@ -49,6 +49,11 @@ impl Adapter for Redis {
         let clock = Arc::new(self.clock.clone());
         let queue = RedisQueue::open_with_clock(&self.config, clock).await.unwrap();
         (Arc::new(queue), self.clock.clone())
+    }
+
+    async fn open_side_by_side(&self) -> (Arc<dyn Queue>, TestClock) {
+        let config = RedisConfig { shards: 1, ..self.config.clone() };
+        Self { config, clock: self.clock.clone() }.open().await
     }
 }
 

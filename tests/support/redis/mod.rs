@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use postrider::queue::redis::RedisConfig;
 
 pub(crate) use self::{
-    cluster::Cluster,
-    private::{Private, as_user, over_tls},
+    cluster::{Cluster, command},
+    private::{Private, as_user, over_tls, valkey},
     sentinel::Watched,
 };
 

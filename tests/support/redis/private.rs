@@ -3,12 +3,13 @@
 use std::{path::Path, process::Command};
 
 use postrider::queue::redis::RedisConfig;
-use redis::{Client, RedisResult, aio::MultiplexedConnection};
+use redis::{Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::{
+    cluster::command,
     daemon::{Daemon, free_ports},
     place_at,
 };
@@ -46,18 +47,19 @@ impl Private {
         RedisConfig { url: self.url(), ..crate::support::defaults().redis }
     }
 
+    /// Asks it, as an operator would.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, words: &str) -> RedisResult<T> {
+        command(words).query_async(&mut self.connection().await?).await
+    }
+
     /// Sets an option of the running server.
     pub(crate) async fn configure(&self, option: &str, value: &str) {
-        let mut set = redis::cmd("CONFIG");
-        set.arg("SET").arg(option).arg(value);
-        let () = set.query_async(&mut self.connection().await.unwrap()).await.unwrap();
+        self.ask::<()>(&format!("CONFIG SET {option} {value}")).await.unwrap();
     }
 
     /// A field of what it says of itself.
     pub(crate) async fn info(&self, section: &str, field: &str) -> String {
-        let mut connection = self.connection().await.unwrap();
-        let mut info = redis::cmd("INFO");
-        let text: String = info.arg(section).query_async(&mut connection).await.unwrap();
+        let text: String = self.ask(&format!("INFO {section}")).await.unwrap();
         let found = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         found.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
     }
@@ -82,11 +84,7 @@ impl Private {
     }
 
     async fn answers(&self) {
-        let ping = || async {
-            let mut connection = self.connection().await?;
-            redis::cmd("PING").query_async::<String>(&mut connection).await
-        };
-        eventually_ok("the server answers", ping).await;
+        eventually_ok("the server answers", || self.ask::<String>("PING")).await;
     }
 }
 
@@ -110,10 +108,8 @@ pub(crate) async fn as_user() -> RedisConfig {
     let start = || async {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/redis/users.acl");
         let server = Private::start(&["--aclfile", file]).await;
-        // As the file's documentation says.
-        let mut on = redis::cmd("ACL");
-        on.arg(&["SETUSER", "postrider", "on", ">s3cr:t"]);
-        let () = on.query_async(&mut server.connection().await.unwrap()).await.unwrap();
+        // As the documentation of the file says.
+        server.ask::<()>("ACL SETUSER postrider on >s3cr:t").await.unwrap();
         server
     };
     let url = SERVER.get_or_init(start).await.url();
@@ -144,6 +140,20 @@ pub(crate) async fn over_tls() -> RedisConfig {
         client_key: file("client.key"),
         ..place_at(format!("rediss://127.0.0.1:{port}"))
     }
+}
+
+/// A place in Valkey; none, where it is not installed.
+pub(crate) async fn valkey() -> Option<RedisConfig> {
+    static SERVER: OnceCell<Option<Private>> = OnceCell::const_new();
+    const PROGRAM: &str = "valkey-server";
+    let start = || async {
+        if Command::new(PROGRAM).arg("--version").output().is_err() {
+            eprintln!("{PROGRAM} is not there: nothing was tested with it");
+            return None;
+        }
+        Some(Private::run(PROGRAM, tempfile::tempdir().unwrap(), &[]).await)
+    };
+    SERVER.get_or_init(start).await.as_ref().map(|server| place_at(server.url()))
 }
 
 /// An authority, and certificates of it for a server and a client.
