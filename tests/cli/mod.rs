@@ -4,6 +4,7 @@ mod arguments;
 mod beside;
 mod config;
 mod demo;
+mod doctor;
 mod failures;
 mod program;
 mod remote;

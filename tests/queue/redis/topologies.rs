@@ -105,7 +105,6 @@ async fn the_shipped_user_can_do_nothing_else() {
         "GET another:key",
         "PUBLISH another:channel x",
         "MONITOR",
-        "DEBUG SLEEP 0",
     ] {
         // when
         let answer: Result<redis::Value, RedisError> =

@@ -175,28 +175,19 @@ impl Server {
             {
                 node.admit().await?;
             }
-            let answers = self.send(&call, "EVALSHA", &call.script.hash, until).await?;
+            let answer = self.send(&call, "EVALSHA", &call.script.hash, until).await?;
             // A server that was restarted, or took over, has not met the script yet.
-            if is_no_script(&answers) {
+            if is_no_script(&answer) {
                 return self.send(&call, "EVAL", &call.script.text, until).await;
             }
-            Ok(answers)
+            Ok(answer)
         };
-        let Ok(answers) = timeout_at(until, answer).await else {
+        let Ok(answer) = timeout_at(until, answer).await else {
             self.topology.doubt(call.shard, call.way);
             return Err(overdue(within));
         };
-        let mut answers = answers?.into_iter();
         // An error that a script gives is a value until it is asked for.
-        let answer = answers.next().unwrap_or(Value::Nil).extract_error()?;
-        for also in answers {
-            if also.extract_error()? == Value::Int(0) {
-                let words =
-                    format!("no replica had the jobs within {} ms", self.replica.as_millis());
-                return Err(QueueError::Unavailable(words));
-            }
-        }
-        Ok(answer)
+        Ok(answer?.extract_error()?)
     }
 
     async fn send<A: AsRef<[u8]>>(
@@ -205,7 +196,7 @@ impl Server {
         verb: &str,
         script: &str,
         until: Instant,
-    ) -> Result<Vec<Value>, QueueError> {
+    ) -> Result<Value, QueueError> {
         let base = self.shards.base(call.shard);
         let mut commands = Pipeline::new();
         let command = commands.cmd(verb).arg(script).arg(1).arg(base).arg(self.clock.argument());
@@ -218,7 +209,27 @@ impl Server {
             commands.cmd("SET").arg(format!("{base}touched")).arg("");
             commands.cmd("WAIT").arg(1).arg(self.replica.as_millis().to_string());
         }
-        Ok(self.topology.send(call.shard, call.way, &commands, until).await?)
+        let answers = self.topology.send(call.shard, call.way, &commands, until).await?;
+        let mut answers = answers.into_iter();
+        let answer = answers.next().unwrap_or(Value::Nil);
+        match &answer {
+            // The script's own words go first: it knows why nothing could be written. But without a
+            // replica there is no point in sending its text.
+            Value::ServerError(_) if !is_no_script(&answer) => Ok(answer),
+            _ => self.kept(answers).map(|()| answer),
+        }
+    }
+
+    /// Whether a replica has what was written, by the answers to what was sent behind a script.
+    fn kept(&self, answers: impl Iterator<Item = Value>) -> Result<(), QueueError> {
+        for answer in answers {
+            if answer.extract_error()? == Value::Int(0) {
+                let within = self.replica.as_millis();
+                let words = format!("no replica had the jobs within {within} ms");
+                return Err(QueueError::Unavailable(words));
+            }
+        }
+        Ok(())
     }
 
     /// A client of a server on which all news are heard, and what tells when another took its place.
@@ -235,9 +246,9 @@ struct Call<'a, A> {
     arguments: &'a [A],
 }
 
-fn is_no_script(answers: &[Value]) -> bool {
+fn is_no_script(answer: &Value) -> bool {
     let no_script = Some(ServerErrorKind::NoScript);
-    matches!(answers.first(), Some(Value::ServerError(error)) if error.kind() == no_script)
+    matches!(answer, Value::ServerError(error) if error.kind() == no_script)
 }
 
 fn overdue(within: Duration) -> QueueError {
