@@ -65,3 +65,50 @@ scripts! {
     QUEUES = READS SHARD, part!("queues");
     READY = DRAINS SHARD, part!("ready");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    const USERS: &str = include_str!("../../../config/redis/users.acl");
+    /// What is sent beside scripts: to connect, to be woken, to find a server and to look at it.
+    const BESIDE: [&str; 13] = [
+        "auth",
+        "cluster|slots",
+        "eval",
+        "evalsha",
+        "hello",
+        "info",
+        "ping",
+        "role",
+        "select",
+        "set",
+        "subscribe",
+        "wait",
+        "publish",
+    ];
+
+    /// The commands that the scripts call.
+    fn called() -> BTreeSet<String> {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/queue/redis/lua");
+        let files = std::fs::read_dir(dir).unwrap();
+        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let calls = texts.flat_map(|text| {
+            let parts = text.split("redis.call('").skip(1).map(str::to_owned).collect::<Vec<_>>();
+            parts.into_iter().map(|part| part.split('\'').next().unwrap_or_default().to_lowercase())
+        });
+        calls.collect()
+    }
+
+    #[test]
+    fn the_shipped_user_may_call_what_is_called_and_nothing_else() {
+        let allowed: BTreeSet<String> = USERS
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix('+'))
+            .map(str::to_owned)
+            .collect();
+        let mut needed = called();
+        needed.extend(BESIDE.map(str::to_owned));
+        assert_eq!(allowed, needed, "config/redis/users.acl");
+    }
+}

@@ -170,6 +170,8 @@ pub(super) async fn bring_news(server: Arc<Server>, wake: Arc<Wake>, first: Subs
         tracing::warn!("the subscription to the queue's news broke; subscribing again");
         let mut pause = FIRST_PAUSE;
         standing = loop {
+            // Whatever broke it may have happened to the other connections, which nobody uses now.
+            server.doubt();
             match Subscription::open(&server).await {
                 Ok(again) => break again,
                 Err(error) => tracing::debug!(%error, "could not subscribe to the queue's news"),
@@ -178,6 +180,7 @@ pub(super) async fn bring_news(server: Arc<Server>, wake: Arc<Wake>, first: Subs
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
         wake.resume(standing.version);
+        server.examine_again().await;
     }
 }
 

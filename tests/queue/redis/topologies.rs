@@ -24,7 +24,7 @@ mod as_the_shipped_user {
 mod in_valkey {
     use super::*;
 
-    // Where there is none, it says so and passes.
+    // Where there is none, tests/run says so, and nothing is asked.
     exam!(match valkey().await {
         Some(config) => Redis::at(config),
         None => return,

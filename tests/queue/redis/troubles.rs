@@ -14,7 +14,9 @@ use rustix::process::Signal;
 
 use super::drain;
 use crate::{
-    queue::jobs::{QUEUE, claim, claims, done, job, jobs, put, retention, submission, tenant},
+    queue::jobs::{
+        MINUTE, QUEUE, claim, claims, done, job, jobs, limit, put, retention, submission, tenant,
+    },
     support::{eventually_ok, redis::Private},
 };
 
@@ -127,6 +129,9 @@ async fn a_full_server_refuses_submissions_and_drains() {
         "{refused}"
     );
     assert_eq!(drain(&queue).await, taken);
+    // and callers may ask, which costs them a permit
+    let asked = queue.draw(&tenant("a"), &limit("requests", 60, MINUTE)).await.unwrap();
+    assert!(asked.granted);
     let nothing_kept = Retention { completed: Duration::ZERO, ..retention() };
     assert!(queue.prune(1_000, &nothing_kept).await.unwrap() >= 200);
 

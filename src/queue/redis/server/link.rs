@@ -52,7 +52,6 @@ pub(super) enum Finder {
     Sentinels(Arc<Sentinels>),
 }
 
-#[derive(Clone)]
 struct Standing {
     number: u64,
     connection: MultiplexedConnection,
@@ -73,7 +72,7 @@ struct Trouble {
 pub(super) struct Link {
     finder: Finder,
     response_timeout: Duration,
-    standing: RwLock<Option<Standing>>,
+    standing: RwLock<Option<Arc<Standing>>>,
     dialling: Mutex<Trouble>,
     /// How many connections there have been.
     made: watch::Sender<u64>,
@@ -95,7 +94,7 @@ impl Link {
     /// Sends commands in one piece; an answer for each, which may be an error.
     pub(super) async fn send(&self, commands: &Pipeline) -> Result<Vec<Value>, Failed> {
         let standing = self.standing().await.map_err(Failed::NotSent)?;
-        let mut connection = standing.connection;
+        let mut connection = standing.connection.clone();
         match connection.send_packed_commands(commands, 0, commands.len()).await {
             Ok(answers) => {
                 // The server was demoted: what takes its place is found by dialling again.
@@ -115,7 +114,7 @@ impl Link {
 
     /// A client of the server that is connected at present.
     pub(super) async fn client(&self) -> Result<Client, QueueError> {
-        Ok(Client::open(self.standing().await?.info)?)
+        Ok(Client::open(self.standing().await?.info.clone())?)
     }
 
     /// Tells of every new connection, which may lead to another server.
@@ -127,7 +126,7 @@ impl Link {
     pub(super) fn doubt(&self) {
         let (Some(standing), Some(link)) = (self.current(), self.this.upgrade()) else { return };
         tokio::spawn(async move {
-            let mut connection = standing.connection;
+            let mut connection = standing.connection.clone();
             let ping = redis::cmd("PING");
             let proof = timeout(PROOF, connection.send_packed_command(&ping)).await;
             if !matches!(proof, Ok(Ok(_))) {
@@ -136,7 +135,7 @@ impl Link {
         });
     }
 
-    fn current(&self) -> Option<Standing> {
+    fn current(&self) -> Option<Arc<Standing>> {
         self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -147,7 +146,7 @@ impl Link {
         }
     }
 
-    async fn standing(&self) -> Result<Standing, QueueError> {
+    async fn standing(&self) -> Result<Arc<Standing>, QueueError> {
         if let Some(standing) = self.current() {
             return Ok(standing);
         }
@@ -158,7 +157,7 @@ impl Link {
     }
 
     /// Connects, unless another task just did or could not.
-    async fn dial(&self) -> Result<Standing, QueueError> {
+    async fn dial(&self) -> Result<Arc<Standing>, QueueError> {
         let mut trouble = self.dialling.lock().await;
         if let Some(standing) = self.current() {
             return Ok(standing);
@@ -170,9 +169,10 @@ impl Link {
         }
         match self.connect().await {
             Ok(standing) => {
+                let standing = Arc::new(standing);
                 *trouble = Trouble::default();
                 let mut place = self.standing.write().unwrap_or_else(PoisonError::into_inner);
-                *place = Some(standing.clone());
+                *place = Some(Arc::clone(&standing));
                 drop(place);
                 self.made.send_replace(standing.number);
                 Ok(standing)

@@ -73,6 +73,23 @@ impl Server {
         Ok(server)
     }
 
+    /// Says what is wrong with a server that may be another one than at the start. Nobody is stopped by
+    /// it any more: jobs that are there have to be worked on.
+    pub(super) async fn examine_again(&self) {
+        match self.examine().await {
+            Ok(findings) => findings.iter().for_each(|finding| match finding.weight {
+                Weight::Loses => tracing::error!("{finding}"),
+                Weight::Warns => tracing::warn!("{finding}"),
+            }),
+            Err(error) => tracing::warn!(%error, "the queue's server could not be examined"),
+        }
+    }
+
+    /// News stay away: every connection has to prove that it stands.
+    pub(super) fn doubt(&self) {
+        self.topology.doubt_all();
+    }
+
     /// The server that is configured; nobody is connected to it yet.
     pub(super) fn at(
         config: &RedisConfig,

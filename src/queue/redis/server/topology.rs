@@ -19,7 +19,7 @@ pub(super) enum Topology {
     /// One server, at one address or where sentinels say that it is.
     One { name: String, node: Arc<Node>, local: bool },
     /// The nodes of a cluster.
-    Cluster { cluster: Cluster, local: bool },
+    Cluster { cluster: Box<Cluster>, local: bool },
 }
 
 impl Topology {
@@ -38,7 +38,7 @@ impl Topology {
             },
             Place::Cluster(seeds) => Self::Cluster {
                 local: seeds.iter().all(is_local),
-                cluster: Cluster::new(&seeds, config),
+                cluster: Box::new(Cluster::new(&seeds, config)),
             },
         }
     }
@@ -72,6 +72,16 @@ impl Topology {
         }
         if let Self::Cluster { cluster, .. } = self {
             cluster.forget(shard);
+        }
+    }
+
+    /// News stay away: every connection has to prove that it stands.
+    pub(super) fn doubt_all(&self) {
+        match self {
+            Self::One { node, .. } => node.doubt(Way::Shared),
+            Self::Cluster { cluster, .. } => {
+                cluster.all().iter().for_each(|node| node.doubt(Way::Shared));
+            }
         }
     }
 
