@@ -1,6 +1,11 @@
 //! Where the server is: what `redis.url` says.
 
-use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use std::time::Duration;
+
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+};
 
 use crate::queue::redis::RedisConfig;
 
@@ -12,6 +17,8 @@ const EXPECTED: &str = "expected redis://[user:password@]host[:port][/db], \
 
 /// Where a sentinel listens unless its address says otherwise.
 const SENTINEL_PORT: u16 = 26_379;
+/// How often a silent peer is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Where the server is, or whatever stands for one.
 #[derive(Debug, Clone)]
@@ -95,7 +102,19 @@ impl Place {
 }
 
 fn one(url: &str) -> Result<ConnectionInfo, &'static str> {
-    url.parse().map_err(|_| "")
+    let info: ConnectionInfo = url.parse().map_err(|_| "")?;
+    match info.addr() {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }
+            if host.contains(',') =>
+        {
+            return Err("several hosts are sentinels or nodes of a cluster");
+        }
+        _ => {}
+    }
+    // Small commands are not held back for larger packets; a peer that vanished is noticed.
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(probes);
+    Ok(info.set_tcp_settings(tcp))
 }
 
 /// `[user:password@]host,…[/path]`, as a URL for each host, and the path.
@@ -255,7 +274,7 @@ mod tests {
             ("redis:/u:hunter2@h", "expected redis://"),
             ("http://u:hunter2@h", "expected redis://"),
             ("redis://u:hunter2@h/x", "expected redis://"),
-            ("redis://u:hunter2@h1,h2", "expected redis://"),
+            ("redis://u:hunter2@h1,h2", "several hosts are sentinels or nodes of a cluster"),
             ("rediss://u:hunter2@h#insecure", "certificates are always verified"),
             ("redis://u:hunter2@h?protocol=3", "nothing is said after ?"),
             ("redis+sentinel://u:hunter2@h", "the master's name is missing"),
