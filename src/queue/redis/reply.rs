@@ -20,6 +20,10 @@ impl Fields {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_slice().is_empty()
+    }
+
     fn next(&mut self) -> Value {
         self.0.next().unwrap_or(Value::Nil)
     }

@@ -27,7 +27,9 @@ fn is_false(flag: &bool) -> bool {
 /// An ending, as the script takes it.
 #[derive(Debug, Serialize)]
 pub(super) struct Order {
+    #[serde(skip)]
     id: String,
+    #[serde(skip)]
     fence: u64,
     state: &'static str,
     outcome: &'static str,
@@ -105,6 +107,16 @@ impl Order {
         })
     }
 
+    /// What becomes of the job, in as few words as it needs: most complete.
+    fn text(&self) -> Result<String, QueueError> {
+        match &self.result {
+            Some(result) if self.done && self.skipped.is_none() && !self.refund => {
+                Ok(format!("C{result}"))
+            }
+            _ => serde_json::to_string(self).map_err(|e| corrupt("an ending", e)),
+        }
+    }
+
     /// The same, to be carried out only if the lease is over.
     pub(super) fn if_vanished(self) -> Self {
         Self { vanished: true, ..self }
@@ -150,7 +162,7 @@ pub(super) async fn carry_out<'o>(
 ) -> Result<Vec<String>, QueueError> {
     let mut arguments = vec![MOST_LANES.to_owned()];
     for order in orders {
-        arguments.push(serde_json::to_string(order).map_err(|e| corrupt("an ending", e))?);
+        arguments.extend([order.id.clone(), order.fence.to_string(), order.text()?]);
     }
     let answer = server.call(&SETTLE, shard, Patience::Worker, &arguments).await?;
     Fields::of(answer)?.texts().collect()

@@ -15,12 +15,10 @@ local function due(zset, till)
   return redis.call('ZRANGEBYSCORE', zset, '-inf', till, 'LIMIT', 0, left)
 end
 
-local function remove_all(tickets)
-  for _, one in ipairs(tickets) do
-    local job = load_job(id_of(one))
-    remove(job, lane_of(job.lane))
-  end
-  left = left - #tickets
+local function remove_all(ids)
+  load_jobs(ids)
+  remove(ids)
+  left = left - #ids
 end
 
 for number, state in ipairs({ 'completed', 'cancelled', 'failed' }) do
@@ -29,7 +27,11 @@ end
 for _, tenant in ipairs(redis.call('ZRANGEBYSCORE', key('crowded'), '(' .. ARGV[6], '+inf', 'LIMIT', 0, left)) do
   local surplus = redis.call('ZSCORE', key('crowded'), tenant) - tonumber(ARGV[6])
   local most = math.min(surplus, left)
-  if most > 0 then remove_all(redis.call('ZRANGE', key('dead', tenant), 0, most - 1)) end
+  local oldest = most > 0 and redis.call('ZRANGE', key('dead', tenant), 0, most - 1) or {}
+  for i, name in ipairs(oldest) do oldest[i] = string.sub(name, 13) end
+  remove_all(oldest)
+  -- The next must not be counted twice.
+  write()
 end
 flush()
 for _, name in ipairs(due(key('submissions'), now)) do

@@ -1,6 +1,6 @@
 -- Part of the claim: the walk over turns, in memory. It writes nothing but marks lanes that gave
 -- nothing, so that they are looked at again.
-local LANES, HEADS = 8, 4
+local LANES_READ, HEADS_READ = 8, 4
 
 -- Those whose turn comes: first who was not served in this walk, in pages, then who was.
 local function ring(zset, page, make)
@@ -32,8 +32,8 @@ end
 -- A lane with the room of its buckets and, once asked for, its first due jobs.
 local function bench_of(id)
   local lane = lane_of(id)
-  local bench = { lane = lane, taken = 0, heads = {}, at = 1, buckets = {}, room = {} }
-  for _, limit in ipairs(lane.policy and lane.policy.limits or {}) do
+  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, heads = {}, at = 1, buckets = {}, room = {} }
+  for _, limit in ipairs(lane.limits) do
     local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit)
     if not bench.room[bucket] then table.insert(bench.buckets, bucket) end
     bench.room[bucket] = math.min(bench.room[bucket] or free, free)
@@ -41,62 +41,78 @@ local function bench_of(id)
   return bench
 end
 
--- Reads due jobs of the lane in run order: by priority, then by moment, then by arrival.
-local function read_heads(bench, left)
-  local want, skip = math.min(math.max(HEADS, bench.taken * 2), left), bench.taken
+-- Reads jobs of the lane in run order: by priority, then by moment, then by arrival. One more than is
+-- wanted is read of each priority, so that the lane's next head is known.
+local function read_heads(bench, run, left)
+  local lane, want = bench.lane, math.min(math.max(HEADS_READ, run, bench.taken * 2), left)
+  local due = moment(now)
   bench.heads, bench.at = {}, 1
-  for priority = 0, 2 do
+  for i = 1, 3 do
     local missing = want - #bench.heads
     if missing == 0 then return end
-    local zset = key('waiting', bench.lane.id, priority)
-    for _, head in ipairs(redis.call('ZRANGEBYSCORE', zset, '-inf', now, 'LIMIT', skip, missing)) do
-      table.insert(bench.heads, head)
+    local skip = bench.of[i]
+    if lane.waiting[i] > skip then
+      local tickets = redis.call('ZRANGE', waits(lane, i - 1), skip, skip + missing)
+      for n = 1, math.min(#tickets, missing) do
+        if run_of(tickets[n]) > due then break end
+        table.insert(bench.heads, { ticket = tickets[n], index = i, next = tickets[n + 1] })
+      end
     end
-    -- What was taken of this priority is skipped here, the rest of it in the next.
-    skip = skip > 0 and math.max(skip - redis.call('ZCOUNT', zset, '-inf', now), 0) or 0
   end
   bench.all = #bench.heads < want
 end
 
--- The lane's next job, if it has one and its limits admit it. `drawn` counts this walk's permits.
-local function give(bench, drawn, left)
+-- How many jobs the lane may give now. `drawn` counts this walk's permits.
+local function allowed(bench, drawn)
   local lane = bench.lane
-  if lane.paused or (lane.parked or 0) > now or bench.taken >= seats(lane) then return nil end
+  if lane.paused or (lane.parked or 0) > now then return 0 end
+  local most = seats(lane) - bench.taken
   for bucket, free in pairs(bench.room) do
-    if free <= (drawn[bucket] or 0) then return nil end
+    most = math.min(most, free - (drawn[bucket] or 0))
   end
-  if bench.at > #bench.heads and not bench.all then read_heads(bench, left) end
-  local head = bench.heads[bench.at]
-  if not head then return nil end
-  bench.at, bench.taken = bench.at + 1, bench.taken + 1
-  for _, bucket in ipairs(bench.buckets) do drawn[bucket] = (drawn[bucket] or 0) + 1 end
-  return { ticket = head, lane = lane, buckets = bench.buckets }
+  return most
 end
 
-local function serve(tenant, drawn, left)
+-- The lane's next jobs, at most `run`, as far as it has some and its limits admit them.
+local function give(bench, drawn, run, left)
+  local most, takes = math.min(allowed(bench, drawn), run), {}
+  while #takes < most do
+    if bench.at > #bench.heads and not bench.all then read_heads(bench, run, left) end
+    local head = bench.heads[bench.at]
+    if not head then break end
+    bench.at, bench.taken, bench.of[head.index] = bench.at + 1, bench.taken + 1, bench.of[head.index] + 1
+    head.bench = bench
+    takes[#takes + 1] = head
+  end
+  for _, bucket in ipairs(bench.buckets) do drawn[bucket] = (drawn[bucket] or 0) + #takes end
+  return takes
+end
+
+local function serve(tenant, drawn, run, left)
   while true do
     local bench = next_of(tenant)
     if not bench then return nil end
-    local take = give(bench, drawn, left)
-    if take then
+    local takes = give(bench, drawn, math.min(run, left), left)
+    if #takes > 0 then
       serve_again(tenant, bench)
-      return take
+      return takes
     end
     touch(bench.lane)
   end
 end
 
-local function walk(queue, max)
+-- At most `max` jobs, in turns of up to `run` jobs of a lane.
+local function walk(queue, max, run)
   local taken, drawn = {}, {}
   local tenants = ring(key('ready', queue), math.max(max, 1), function(tenant)
-    return ring(key('ready', queue, tenant), LANES, bench_of)
+    return ring(key('ready', queue, tenant), LANES_READ, bench_of)
   end)
   while #taken < max do
     local tenant = next_of(tenants)
     if not tenant then break end
-    local take = serve(tenant, drawn, max - #taken)
-    if take then
-      table.insert(taken, take)
+    local takes = serve(tenant, drawn, run, max - #taken)
+    if takes then
+      for _, take in ipairs(takes) do taken[#taken + 1] = take end
       serve_again(tenants, tenant)
     end
   end
@@ -121,8 +137,8 @@ local function next_moment(queue, most)
     if not id then return nil end
     local lane = lane_of(id)
     local kept = refresh(lane)
-    save_lane(lane)
     if kept == promised then break end
+    mark(lane)
   end
   return promised
 end
