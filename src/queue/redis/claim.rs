@@ -16,6 +16,8 @@ use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 const BATCH: u32 = 100;
 /// Lanes that a call wakes at most, and promises that it corrects.
 const MOST_LANES: &str = "100";
+/// The length of an id.
+const ID: usize = 26;
 
 /// Takes up to `ask.max` jobs, and says when more may be had.
 pub(super) async fn claim(
@@ -75,30 +77,31 @@ async fn claim_from(
     }
 }
 
-/// What the script says of a job beside what was submitted, from its second attempt on.
+/// What the script says of a job beside what was submitted, from its second claim on.
 #[derive(Deserialize)]
 struct Again {
+    fence: u64,
     attempt: u32,
     crashes: u32,
     due_at: Option<i64>,
     cursor: Option<String>,
 }
 
-const FIRST: Again = Again { attempt: 1, crashes: 0, due_at: None, cursor: None };
+const FIRST: Again = Again { fence: 1, attempt: 1, crashes: 0, due_at: None, cursor: None };
 
 fn claimed(
     shard: usize,
     fields: &mut Fields,
     lease_until: Moment,
 ) -> Result<Claimed, QueueError> {
-    let id = job_of(&fields.text()?)?;
-    let fence = outer_fence(shard, fields.number()?);
+    let head = fields.text()?;
+    let (id, again) = head.split_at_checked(ID).unwrap_or((&head, ""));
+    let id = job_of(id)?;
+    let again = if again.is_empty() { FIRST } else { parsed("a job", again)? };
     let submitted = Submitted::read(id, fields.bytes()?)?;
-    let again = fields.some_text()?;
-    let again = again.map_or(Ok(FIRST), |text| parsed("a job", &text))?;
     let lane = lane_of(&submitted.lane)?;
     Ok(Claimed {
-        lease: LeaseRef { id, fence },
+        lease: LeaseRef { id, fence: outer_fence(shard, again.fence) },
         tenant: lane.tenant,
         kind: submitted.fixed.kind,
         lane: lane.name,

@@ -1,7 +1,7 @@
 //! Taking jobs in. Submissions that come while a call is on its way share the next one.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -14,7 +14,7 @@ use super::{
     reply::Fields,
     scripts::ENQUEUE,
     server::{Patience, Server},
-    submitted::Arguments,
+    submitted::Given,
 };
 use crate::queue::{Enqueued, LaneRef, QueueError, Submission, bounds};
 
@@ -28,7 +28,7 @@ type Answer = Result<Enqueued, QueueError>;
 /// A submission that waits to be sent.
 struct Pending {
     arguments: Vec<Vec<u8>>,
-    jobs: usize,
+    ids: Vec<JobId>,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -55,9 +55,9 @@ impl Entrance {
     pub(super) async fn enqueue(&self, submission: Submission) -> Answer {
         bounds::check(submission.jobs.len())?;
         let shard = self.server.shards.of(&submission.tenant);
-        let jobs = submission.jobs.len();
+        let ids = ids_of(&submission)?;
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { arguments: arguments_of(submission)?, jobs, answer };
+        let pending = Pending { arguments: arguments_of(submission)?, ids, answer };
         if self.join(shard, pending) {
             let (server, line) = (Arc::clone(&self.server), Arc::clone(&self.lines[shard]));
             tokio::spawn(async move { carry_in(&server, &line, shard).await });
@@ -98,10 +98,10 @@ async fn carry_in(server: &Server, line: &Mutex<Line>, shard: usize) {
 fn next_batch(line: &mut Line) -> Vec<Pending> {
     let (mut batch, mut jobs) = (Vec::new(), 0);
     while let Some(next) = line.waiting.front() {
-        if !batch.is_empty() && jobs + next.jobs > MOST_JOBS {
+        if !batch.is_empty() && jobs + next.ids.len() > MOST_JOBS {
             break;
         }
-        jobs += next.jobs;
+        jobs += next.ids.len();
         batch.extend(line.waiting.pop_front().filter(|pending| !pending.answer.is_closed()));
     }
     line.calls -= usize::from(batch.is_empty());
@@ -113,26 +113,40 @@ async fn call(server: &Server, shard: usize, batch: Vec<Pending>) {
     let mut answers = Vec::with_capacity(batch.len());
     for pending in batch {
         arguments.extend(pending.arguments);
-        answers.push(pending.answer);
+        answers.push((pending.answer, pending.ids));
     }
     let given = server.call(&ENQUEUE, shard, Patience::Caller, &arguments).await;
     match given.and_then(Fields::of) {
         Ok(fields) => {
-            for (answer, row) in answers.into_iter().zip(fields.rows()) {
-                let _ = answer.send(row.and_then(enqueued));
+            for ((answer, ids), row) in answers.into_iter().zip(fields.rows()) {
+                let _ = answer.send(row.and_then(|row| enqueued(row, ids)));
             }
         }
         Err(error) => {
-            for answer in answers {
+            for (answer, _) in answers {
                 let _ = answer.send(Err(error.clone()));
             }
         }
     }
 }
 
+/// The ids of the jobs, each of which is there once.
+fn ids_of(submission: &Submission) -> Result<Vec<JobId>, QueueError> {
+    let ids: Vec<JobId> = submission.jobs.iter().map(|job| job.id).collect();
+    let mut seen = HashSet::with_capacity(ids.len());
+    match ids.iter().find(|id| !seen.insert(**id)) {
+        Some(twice) => Err(taken(*twice)),
+        None => Ok(ids),
+    }
+}
+
+fn taken(id: JobId) -> QueueError {
+    QueueError::Unusable(format!("there is a job {id} already"))
+}
+
 fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
     let Submission { tenant, jobs, idempotency } = submission;
-    let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(9 + jobs.len() * 5);
+    let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(9 + jobs.len());
     arguments.push(tenant.as_str().into());
     match idempotency {
         Some(known) => arguments.extend([
@@ -144,8 +158,8 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
         None => arguments.resize(5, Vec::new()),
     }
     let mut lanes: HashMap<LaneRef, usize> = HashMap::new();
-    let (mut named, mut rows) = (Vec::new(), Vec::with_capacity(jobs.len() * 5));
-    for job in &jobs {
+    let (mut named, mut rows) = (Vec::new(), Vec::with_capacity(jobs.len()));
+    for (index, job) in jobs.iter().enumerate() {
         let lane = LaneRef {
             queue: job.queue.clone(),
             tenant: tenant.clone(),
@@ -158,14 +172,9 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
             named.push(lane_id(&job.queue, &tenant, &job.lane).into_bytes());
             named.push(policy.map_err(|e| corrupt("a lane's policy", e))?);
         }
-        let Arguments { id, unique, text, apart } = Arguments::of(&tenant, job)?;
-        rows.extend([
-            id.into_bytes(),
-            number.to_string().into_bytes(),
-            unique.into_bytes(),
-            text,
-            apart,
-        ]);
+        let Given { text, unique, apart } = Given::of(&tenant, number, index, job)?;
+        rows.push(text);
+        rows.extend([unique, apart].into_iter().flatten());
     }
     arguments.push(lanes.len().to_string().into_bytes());
     arguments.append(&mut named);
@@ -174,18 +183,16 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
     Ok(arguments)
 }
 
-fn enqueued(mut fields: Fields) -> Answer {
+fn enqueued(mut fields: Fields, asked: Vec<JobId>) -> Answer {
     match fields.text()?.as_str() {
+        "fresh" if fields.is_empty() => Ok(Enqueued::Fresh(asked)),
         "fresh" => {
             let ids = fields.texts().map(|id| job_of(&id?)).collect::<Result<Vec<JobId>, _>>();
             Ok(Enqueued::Fresh(ids?))
         }
         "replayed" => Ok(Enqueued::Replayed(fields.bytes()?.into())),
         "reused" => Ok(Enqueued::KeyReused),
-        "taken" => {
-            let id = job_of(&fields.text()?)?;
-            Err(QueueError::Unusable(format!("there is a job {id} already")))
-        }
+        "taken" => Err(taken(job_of(&fields.text()?)?)),
         other => Err(corrupt("an answer", other)),
     }
 }

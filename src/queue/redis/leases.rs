@@ -11,7 +11,7 @@ use super::{
     reply::{Fields, number},
     scripts::{CHECKPOINT, EXPIRED, EXTEND},
     server::{Patience, Server},
-    settle::{Order, carry_out},
+    settle::{Became, Order, carry_out},
     submitted::Submitted,
 };
 use crate::queue::{Hold, LeaseRef, QueueError, Rescued, Status, ending::Ending};
@@ -151,18 +151,18 @@ async fn take_back(
         let ending = Ending::of(verdict, facts.cancel_requested, facts.now).vanished();
         orders.push(Order::new(job.id, job.fence, ending, false)?.if_vanished());
     }
-    let states = carry_out(server, shard, orders.iter()).await?;
-    let taken = expired.into_iter().zip(states).filter(|(_, state)| !state.is_empty());
+    let became = carry_out(server, shard, orders.iter()).await?;
+    let taken = expired.into_iter().zip(became);
     Ok(taken
-        .map(|(job, state)| Rescued {
-            id: job.id,
-            tenant: job.tenant,
-            worker: job.worker,
-            status: match state.as_str() {
-                "failed" => Status::Failed,
-                "cancelled" => Status::Cancelled,
-                _ => Status::Queued,
-            },
+        .filter_map(|(job, became)| {
+            let status = match became {
+                Became::Lost => return None,
+                Became::Waiting => Status::Queued,
+                Became::Completed => Status::Completed,
+                Became::Failed => Status::Failed,
+                Became::Cancelled => Status::Cancelled,
+            };
+            Some(Rescued { id: job.id, tenant: job.tenant, worker: job.worker, status })
         })
         .collect())
 }

@@ -36,11 +36,6 @@ impl Fields {
         text(self.next())
     }
 
-    /// A text; none where it is empty.
-    pub(super) fn some_text(&mut self) -> Result<Option<String>, QueueError> {
-        Ok(Some(self.text()?).filter(|text| !text.is_empty()))
-    }
-
     pub(super) fn number<N: TryFrom<i64>>(&mut self) -> Result<N, QueueError> {
         number(&self.next())
     }

@@ -15,10 +15,11 @@ use crate::queue::{NewJob, Priority, QueueError};
 /// often stays short.
 const INSIDE: usize = 1_024;
 /// What the script writes before it: created_at, version, arrival.
-const STAMP: usize = 13 + 14 + 12;
+const STAMP: usize = 13 + 14 + 10;
 const CREATED: usize = 13;
-/// The place of the payload, the priority, the moment asked for.
-const FRONT: usize = 1 + 1 + 13;
+/// Id, the numbers of its lane and its own, how it is kept, its priority, the moment asked for.
+const FRONT: usize = 26 + 4 + 4 + 1 + 1 + MOMENT;
+const MOMENT: usize = 13;
 const LENGTH: usize = 6;
 
 /// What of a job never changes and no script reads.
@@ -32,16 +33,23 @@ pub(super) struct Fixed {
     pub(super) request_id: String,
 }
 
-/// A job's arguments for the script: id, uniqueness key, text, and the payload that lies apart.
-pub(super) struct Arguments {
-    pub(super) id: String,
-    pub(super) unique: String,
+/// What the script takes of a job: the text, and what comes behind it where the text says so.
+pub(super) struct Given {
     pub(super) text: Vec<u8>,
-    pub(super) apart: Vec<u8>,
+    /// The uniqueness key.
+    pub(super) unique: Option<Vec<u8>>,
+    /// The payload that lies apart.
+    pub(super) apart: Option<Vec<u8>>,
 }
 
-impl Arguments {
-    pub(super) fn of(tenant: &TenantId, job: &NewJob) -> Result<Self, QueueError> {
+impl Given {
+    /// The job, which is the `number`th of its submission, and waits in the `lane`th of its lanes.
+    pub(super) fn of(
+        tenant: &TenantId,
+        lane: usize,
+        number: usize,
+        job: &NewJob,
+    ) -> Result<Self, QueueError> {
         let fixed = Fixed {
             kind: job.kind.clone(),
             items: job.total_items,
@@ -51,25 +59,28 @@ impl Arguments {
         };
         let fixed = serde_json::to_vec(&fixed).map_err(|e| corrupt("a job", e))?;
         let unique = job.unique.as_ref().map(|unique| format!("{}{SEPARATOR}{unique}", job.kind));
-        let unique = unique.unwrap_or_default();
+        let unique = unique.map(String::into_bytes);
         let inside = job.payload.len() <= INSIDE;
         let run_at = job.run_at.map_or_else(|| "0".repeat(13), moment_arg);
         let mut text = Vec::with_capacity(200 + fixed.len() + job.payload.len().min(INSIDE));
-        text.push(if inside { b'i' } else { b'a' });
+        text.extend_from_slice(format!("{}{lane:04}{number:04}", short(job.id)).as_bytes());
+        text.push(match (inside, unique.is_some()) {
+            (true, false) => b'i',
+            (false, false) => b'a',
+            (true, true) => b'I',
+            (false, true) => b'A',
+        });
         text.push(rank(job.priority));
         text.extend_from_slice(run_at.as_bytes());
         let lane = lane_id(&job.queue, tenant, &job.lane);
-        for piece in [lane.as_bytes(), unique.as_bytes(), &fixed] {
+        for piece in [lane.as_bytes(), unique.as_deref().unwrap_or_default(), &fixed] {
             text.extend_from_slice(format!("{:06}", piece.len()).as_bytes());
             text.extend_from_slice(piece);
         }
-        let apart = if inside {
+        if inside {
             text.extend_from_slice(&job.payload);
-            Vec::new()
-        } else {
-            job.payload.to_vec()
-        };
-        Ok(Self { id: short(job.id), unique, text, apart })
+        }
+        Ok(Self { text, unique, apart: (!inside).then(|| job.payload.to_vec()) })
     }
 }
 
@@ -99,7 +110,7 @@ impl Submitted {
 
     fn parts(mut text: Vec<u8>) -> Option<Self> {
         let created_at = number(text.get(..CREATED)?)?;
-        let asked: i64 = number(text.get(STAMP + 2..STAMP + FRONT)?)?;
+        let asked: i64 = number(text.get(STAMP + FRONT - MOMENT..STAMP + FRONT)?)?;
         let mut at = STAMP + FRONT;
         let mut piece = || {
             let length = usize::try_from(number(text.get(at..at + LENGTH)?)?).ok()?;
@@ -158,10 +169,10 @@ mod tests {
         for length in [0, INSIDE, INSIDE + 1] {
             // given what the script keeps and gives
             let payload = Bytes::from(vec![b'x'; length]);
-            let given = Arguments::of(&"acme".parse().unwrap(), &job(payload.clone())).unwrap();
-            assert_eq!(given.apart.is_empty(), length <= INSIDE);
-            let stamp = format!("{:013}{:014}{:012}", 1_600_000_000_000_u64, 5, 6);
-            let text = [stamp.as_bytes(), &given.text, &given.apart].concat();
+            let given = Given::of(&"acme".parse().unwrap(), 1, 2, &job(payload.clone())).unwrap();
+            assert_eq!(given.apart.is_none(), length <= INSIDE);
+            let stamp = format!("{:013}{:014}{:010}", 1_600_000_000_000_u64, 5, 6);
+            let text = [stamp.as_bytes(), &given.text, &given.apart.unwrap_or_default()].concat();
 
             // when
             let read = Submitted::read(JobId::from_u128(7), text).unwrap();
@@ -177,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_is_said_to_be() {
-        let given = Arguments::of(&"acme".parse().unwrap(), &job(Bytes::new())).unwrap();
+        let given = Given::of(&"acme".parse().unwrap(), 1, 0, &job(Bytes::new())).unwrap();
         let text = [&[b'0'; STAMP][..], &given.text].concat();
         for length in 0..text.len() {
             assert!(Submitted::read(JobId::from_u128(7), text[..length].to_vec()).is_err());

@@ -9,18 +9,18 @@
 -- Gives 'at_once', 'requested', the final state that it has already, or '' when there is no such job.
 local job, lane = job_of(ARGV[2], ARGV[3])
 if not job then return '' end
-if job[STATE] == 'waiting' then
+if job.state == 'waiting' then
   leave_waiting(job, lane)
-  set(job, CANCELLED_BY, ARGV[4])
+  job.cancelled_by = ARGV[4]
   enter_final(job, lane, 'cancelled')
   save_job(job)
   finish()
   return 'at_once'
 end
-if job[STATE] ~= 'processing' then return job[STATE] end
-if not job[CANCEL_REQUESTED] then
-  set(job, CANCELLED_BY, ARGV[4])
-  set(job, CANCEL_REQUESTED, true)
+if job.state ~= 'processing' then return job.state end
+if not job.cancel_requested then
+  job.cancelled_by = ARGV[4]
+  job.cancel_requested = true
   save_job(job)
   write()
   publish()

@@ -8,8 +8,8 @@
 --
 -- Gives 1, or 0 when the fence is stale.
 local job = load_job(ARGV[2])
-if not job or job[STATE] ~= 'processing' or job[FENCE] ~= tonumber(ARGV[3]) then return 0 end
-set(job, CURSOR, ARGV[4])
+if not job or job.state ~= 'processing' or job.fence ~= tonumber(ARGV[3]) then return 0 end
+job.cursor = ARGV[4]
 save_job(job)
 write()
 publish()

@@ -10,11 +10,14 @@
 -- ARGV[6] the lease (ms)
 -- ARGV[7] how many lanes whose moment has come are woken at most, and how many promises corrected
 --
--- Gives {time, next moment or '', job…}, each job in four: its id, its fence, what was submitted with
--- its payload, and '' at its first attempt, else (JSON) attempt, crashes, due_at, cursor.
+-- Gives {time, next moment or '', job…}, each job in two: its id, behind which at any but its first
+-- claim stands more (JSON: fence, attempt, crashes, due_at, cursor); and what was submitted, with its
+-- payload.
 local queue, worker, max, run = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lease, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local HISTORY = 50
+local byte, sub = string.byte, string.sub
+local FRESH, APART, UNIQUE, UNIQUE_APART = string.byte('0aIA', 1, 4)
 
 -- A worker's queue is known from its first claim on, so that it can be paused.
 redis.call('HSETNX', key('queues'), queue, 0)
@@ -24,78 +27,97 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('later', queue), '-inf', now
 end
 flush()
 
-local taken = walk(queue, max, run)
-local turn = #taken > 0 and next_turns(queue, #taken) - #taken
+local pieces, count = walk(queue, max, run)
+local turn = count > 0 and next_turns(queue, count) - count
 local reply = { now, '' }
 
 -- Keeps the last attempt, if there was one, with those before it.
 local function keep_attempt(job)
-  if not job[BEGUN_AT] then return end
-  local past = (job[PAST] or '') .. cmsgpack.pack({ job[BEGUN], job[BEGUN_AT], job[ENDED_AT] or false,
-    job[OUTCOME] or false, job[TOLD] or false, job[WORKER] })
-  local count = (job[PASTS] or 0) + 1
-  if count >= HISTORY then
-    local all = { cmsgpack.unpack(past) }
-    past = cmsgpack.pack(unpack(all, 2))
-    count = count - 1
+  if not job.begun_at then return end
+  job.past = (job.past or '') .. cmsgpack.pack({ job.begun, job.begun_at, job.ended_at or false,
+    job.outcome or false, job.told or false, job.worker })
+  job.pasts = (job.pasts or 0) + 1
+  if job.pasts >= HISTORY then
+    local all = { cmsgpack.unpack(job.past) }
+    job.past, job.pasts = cmsgpack.pack(unpack(all, 2)), job.pasts - 1
   end
-  set(job, PAST, past)
-  set(job, PASTS, count)
 end
 
-local function again(job)
+-- Claims a job that has a state; answers what its worker has to know.
+local function again(job, drawn)
   keep_attempt(job)
-  for _, field in ipairs({ WAIT, REASON, OUTCOME, ENDED_AT, TOLD, COMPLETED_AT }) do
-    if job[field] then job[field] = false end
-  end
-  job[STATE], job[ATTEMPT], job[FENCE], job[WORKER] = 'processing', job[ATTEMPT] + 1, job[FENCE] + 1, worker
-  job[BEGUN_AT], job[BEGUN], job[STARTED_AT] = now, job[ATTEMPT], job[STARTED_AT] or now
-end
-
-local function first(id, ticket_, text, take)
-  local lane, unique_at = take.bench.lane, 61 + tonumber(string.sub(text, 55, 60))
-  local unique = string.sub(text, unique_at + 6, unique_at + 5 + tonumber(string.sub(text, unique_at, unique_at + 5)))
-  return { id, 'processing', lane.id, string.sub(ticket_, 14, 25), run_of(ticket_), take.index - 1, 1, 1, 0, 0,
-    worker, now, 1, now, unique ~= '' and unique }
+  job.wait, job.reason, job.outcome, job.ended_at, job.told = nil, nil, nil, nil, nil
+  job.state, job.since, job.attempt, job.fence = 'processing', now, job.attempt + 1, job.fence + 1
+  job.worker, job.begun_at, job.begun, job.started_at = worker, now, job.attempt, job.started_at or now
+  job.drawn = drawn
+  save_job(job)
+  return cjson.encode({ fence = job.fence, attempt = job.attempt, crashes = job.crashes,
+    due_at = job.due_at or nil, cursor = job.cursor or nil })
 end
 
 -- Reads what is known of the jobs, in two calls.
-local ids, old = {}, {}
-for number, take in ipairs(taken) do
-  ids[number] = id_of(take.ticket)
-  if string.sub(take.ticket, 26, 26) == '1' then old[#old + 1] = ids[number] end
+local ids, old, tickets, number = {}, {}, {}, 0
+for _, piece in ipairs(pieces) do
+  for at = piece.first, piece.last do
+    local name = piece.tickets[at]
+    number = number + 1
+    tickets[number], ids[number] = name, sub(name, 29)
+    if byte(name, 28) ~= FRESH then old[#old + 1] = ids[number] end
+  end
 end
 local texts = values_of(JOBS, ids)
-load_states(old)
+if old[1] then load_jobs(old) end
 
-local served, permits = {}, {}
-for number, take in ipairs(taken) do
-  local id, bench, text = ids[number], take.bench, texts[number]
-  local lane, job = bench.lane, known[id]
-  put('ZREM', waits(lane, take.index - 1), take.ticket)
-  lane.turn, lane.running = turn + number, lane.running + 1
-  lane.waiting[take.index] = lane.waiting[take.index] - 1
-  lane.heads[take.index] = take.next and run_of(take.next) or false
+-- What the states of jobs that are claimed for the first time have in common.
+local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
+local states, leases, served, permits = {}, {}, {}, {}
+local till = moment(now + lease)
+number = 0
+
+local function draw_for(buckets, id, fence)
+  for _, bucket in ipairs(buckets) do
+    permits[bucket] = permits[bucket] or {}
+    table.insert(permits[bucket], id .. ':' .. fence)
+  end
+end
+
+local function claim_piece(piece)
+  local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
+  local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
+    begun = 1, started_at = now, drawn = drawn or nil })
+  local taken = piece.last - piece.first + 1
+  for place = number + 1, number + taken do
+    local id, text, name = ids[place], texts[place], tickets[place]
+    local kept, head, fence = byte(text, STAMP + KEPT), id, 1
+    if kept == APART or kept == UNIQUE_APART then text = text .. redis.call('GET', key('payload', id)) end
+    if byte(name, 28) == FRESH then
+      local unique = (kept == UNIQUE or kept == UNIQUE_APART) and 'u' or '-'
+      append(states, id, front .. unique .. sub(name, 1, 27) .. back)
+    else
+      head, fence = id .. again(known[id], drawn), known[id].fence
+    end
+    append(leases, till, id)
+    append(reply, head, text)
+    if drawn then draw_for(drawn, id, fence) end
+  end
+  number = number + taken
+  -- They are the first of their priority.
+  redis.call('ZREMRANGEBYRANK', waits(lane, piece.index - 1), 0, taken - 1)
+  local after = piece.tickets[piece.last + 1]
+  lane.heads[piece.index] = after and run_of(after) or false
+  lane.waiting[piece.index] = lane.waiting[piece.index] - taken
+  lane.turn, lane.running = turn + number, lane.running + taken
   tenant_turns[queue .. SEP .. lane.tenant], served[lane.tenant] = lane.turn, lane.turn
   touch(lane)
-  if job then again(job) else job = first(id, take.ticket, text, take) end
-  if bench.buckets[1] or job[DRAWN] then set(job, DRAWN, bench.buckets[1] and bench.buckets) end
-  for _, bucket in ipairs(bench.buckets) do
-    permits[bucket] = permits[bucket] or {}
-    table.insert(permits[bucket], id .. ':' .. string.format('%d', job[FENCE]))
-  end
-  put('ZADD', key('leases'), now + lease, id)
-  save_job(job)
-  if string.sub(text, 40, 40) == 'a' then text = text .. redis.call('GET', key('payload', id)) end
-  local at = #reply
-  reply[at + 1], reply[at + 2], reply[at + 3] = id, job[FENCE], text
-  reply[at + 4] = not known[id] and '' or cjson.encode({ attempt = job[ATTEMPT],
-    crashes = job[CRASHES], due_at = job[DUE_AT] or nil, cursor = job[CURSOR] or nil })
 end
+
+for _, piece in ipairs(pieces) do claim_piece(piece) end
+put_all('HSET', STATES, states)
+put_all('ZADD', key('leases'), leases)
 for bucket, drawn in pairs(permits) do draw(bucket, drawn) end
 for tenant, last in pairs(served) do put('HSET', key('tenants', queue), tenant, last) end
-tally(queue, 'waiting', -#taken)
-tally(queue, 'processing', #taken)
+tally(queue, 'waiting', -count)
+tally(queue, 'processing', count)
 flush()
 reply[2] = next_moment(queue, most) or ''
 finish()

@@ -8,7 +8,7 @@
 -- Gives 'done', 'not_applicable' while it is not finished, or 'unknown'.
 local job = job_of(ARGV[2], ARGV[3])
 if not job then return 'unknown' end
-if job[STATE] == 'waiting' or job[STATE] == 'processing' then return 'not_applicable' end
-remove({ job[ID] })
+if job.state == 'waiting' or job.state == 'processing' then return 'not_applicable' end
+remove({ job.id })
 finish()
 return 'done'

@@ -4,13 +4,16 @@
 -- ARGV[1] the time
 -- ARGV[2] how many submissions; then for each:
 --         tenant; its key (empty: not remembered), its fingerprint, its answer, how long it is kept
---         (ms); how many lanes, and for each its id and policy (JSON); how many jobs, and for each its
---         id, the number of its lane among these, uniqueness key (empty: none), what is submitted (see
---         `records`, from the place of the payload on), and a payload that lies apart (empty: none)
+--         (ms); how many lanes, and for each its id and policy (JSON); how many jobs, and for each what
+--         is submitted (see `records`), behind which come its uniqueness key and its payload, if the
+--         text says so. No id is there twice in a submission.
 --
--- Gives for each {'fresh', id…}, {'replayed', answer}, {'reused'}, or {'taken', id} for an id that is
--- there.
-local at, JOB = 3, 5
+-- Gives for each {'fresh'}, followed by all ids if some are others than those submitted; {'replayed',
+-- answer}, {'reused'}, or {'taken', id} for an id that is there.
+local at = 3
+local APART, UNIQUE, UNIQUE_APART = string.byte('aIA', 1, 3)
+local AT_ONCE = string.rep('0', 13)
+local byte, sub = string.byte, string.sub
 
 local function read(count)
   local first = at
@@ -18,16 +21,27 @@ local function read(count)
   return unpack(ARGV, first, first + count - 1)
 end
 
+-- Lists of the jobs' texts, and of their uniqueness keys and apart payloads by place in that list.
+local function read_jobs(s, count)
+  local texts, here = s.texts, at
+  for number = 1, count do
+    local text = ARGV[here]
+    local kept = byte(text, KEPT)
+    texts[number], here = text, here + 1
+    if kept == UNIQUE or kept == UNIQUE_APART then s.unique[number], here = ARGV[here], here + 1 end
+    if kept == APART or kept == UNIQUE_APART then s.apart[number], here = ARGV[here], here + 1 end
+  end
+  at = here
+end
+
 local function read_submission()
-  local s = { lanes = {} }
-  s.tenant, s.key, s.fingerprint, s.answer, s.keep, s.count = read(6)
-  for number = 1, tonumber(s.count) do
+  local s, count = { lanes = {}, texts = {}, unique = {}, apart = {} }, nil
+  s.tenant, s.key, s.fingerprint, s.answer, s.keep, count = read(6)
+  for number = 1, tonumber(count) do
     local id, policy = read(2)
     s.lanes[number] = { id = id, policy = policy }
   end
-  s.jobs, s.first = tonumber(read(1)), at
-  s.last = s.first + (s.jobs - 1) * JOB
-  at = s.last + JOB
+  read_jobs(s, tonumber(read(1)))
   return s
 end
 
@@ -35,30 +49,38 @@ end
 local function answered_before(s)
   if s.key == '' then return nil end
   s.remembered = key('submission', s.tenant, s.key)
-  local known = redis.call('HMGET', s.remembered, 'fingerprint', 'answer', 'expires_at')
-  if not known[1] or tonumber(known[3]) <= now then return nil end
-  return known[1] == s.fingerprint and { 'replayed', known[2] } or { 'reused' }
+  local known_ = redis.call('HMGET', s.remembered, 'fingerprint', 'answer', 'expires_at')
+  if not known_[1] or tonumber(known_[3]) <= now then return nil end
+  return known_[1] == s.fingerprint and { 'replayed', known_[2] } or { 'reused' }
 end
 
--- Everything is looked at before anything is written: which jobs are new, and which are there already
--- as a twin, in whose place the answer names the twin.
-local function look(s)
-  local here, twins, wanted = {}, {}, {}
-  s.ids, s.new, s.instead = { 'fresh' }, {}, {}
-  for job = s.first, s.last, JOB do
-    local id, unique = ARGV[job], ARGV[job + 2]
-    local twin = unique ~= '' and (twins[unique] or redis.call('GET', key('unique', s.tenant, unique)))
+-- Jobs that are there already as a twin are left out, and the answer names the twin in their place.
+local function leave_twins_out(s)
+  local twins = {}
+  s.instead, s.answered, s.ids = {}, { 'fresh' }, {}
+  for number = 1, #s.texts do
+    local id, unique = sub(s.texts[number], 1, 26), s.unique[number]
+    local twin = unique and (twins[unique] or redis.call('GET', key('unique', s.tenant, unique)))
     if twin then
-      s.instead['job_' .. id] = 'job_' .. twin
-    else
-      if here[id] then return { 'taken', id } end
-      here[id], s.new[#s.new + 1], wanted[#wanted + 1] = true, job, id
-      if unique ~= '' then twins[unique] = id end
+      s.instead['job_' .. id], s.texts[number] = 'job_' .. twin, false
+    elseif unique then
+      twins[unique] = id
     end
-    s.ids[#s.ids + 1] = twin or id
+    s.answered[number + 1], s.ids[number] = twin or id, id
   end
-  for i, text in ipairs(values_of(JOBS, wanted)) do
-    if text then return { 'taken', wanted[i] } end
+end
+
+-- Everything is looked at before anything is written. Answers with the id that is there, if one is.
+local function look(s)
+  if next(s.unique) then
+    leave_twins_out(s)
+  else
+    local ids, texts = {}, s.texts
+    for number = 1, #texts do ids[number] = sub(texts[number], 1, 26) end
+    s.ids, s.instead, s.answered = ids, {}, { 'fresh' }
+  end
+  for number, text in ipairs(values_of(JOBS, s.ids)) do
+    if text and s.texts[number] then return { 'taken', s.ids[number] } end
   end
 end
 
@@ -71,29 +93,54 @@ local function remember(s)
   redis.call('ZADD', key('submissions'), expires_at, s.tenant .. SEP .. s.key)
 end
 
-local created = moment(now)
+-- The job joins those that wait in its lane.
+local function join(named, text, id, arrival, at_once)
+  local asked, index, number = sub(text, ASKED, ASKED + 12), byte(text, PRIORITY) - 47, sub(text, NUMBER, NUMBER + 3)
+  named.count = named.count + 1
+  if asked == AT_ONCE or asked <= now_text then
+    named.counts[index] = named.counts[index] + 1
+    append(named.waiting[index], '0', at_once .. number .. '0' .. id)
+  else
+    local name = asked .. arrival .. number .. '0' .. id
+    append(named.waiting[index], '0', name)
+    put('ZADD', key('scheduled', named.lane.queue), '0', name)
+    count_waiting(named.lane, index, asked, 1)
+  end
+end
+
+local function meet(named)
+  named.lane, named.count = ensure_lane(named.id, named.policy), 0
+  named.counts, named.waiting = { 0, 0, 0 }, { {}, {}, {} }
+end
+
+local function leave(named)
+  for index = 1, 3 do
+    put_all('ZADD', waits(named.lane, index - 1), named.waiting[index])
+    if named.counts[index] > 0 then count_waiting(named.lane, index, now_text, named.counts[index]) end
+  end
+  named.lane.jobs = named.lane.jobs + named.count
+end
 
 local function take_in(s)
-  local arrival = redis.call('HINCRBY', key('meta'), 'seq', #s.new) - #s.new
-  local stamp = created .. string.format('%014d', change())
-  for number, job in ipairs(s.new) do
-    local id, text, index = ARGV[job], ARGV[job + 3], tonumber(string.sub(ARGV[job + 3], 2, 2)) + 1
-    local known_lane = s.lanes[tonumber(ARGV[job + 1])]
-    local lane = known_lane.met or ensure_lane(known_lane.id, known_lane.policy)
-    known_lane.met = lane
-    local asked, seq = string.sub(text, 3, 15), string.format('%012d', arrival + number)
-    local run_at = asked > created and asked or created
-    local name = run_at .. seq .. '0' .. id
-    put('HSET', JOBS, id, stamp .. seq .. text)
-    put('ZADD', key('ids'), 0, id)
-    put('ZADD', waits(lane, index - 1), 0, name)
-    if run_at > created then put('ZADD', key('scheduled', lane.queue), 0, name) end
-    local head = lane.heads[index]
-    if lane.waiting[index] == 0 or (head and run_at < head) then lane.heads[index] = run_at end
-    lane.waiting[index], lane.jobs = lane.waiting[index] + 1, lane.jobs + 1
-    tally(lane.queue, 'waiting', 1)
-    if ARGV[job + 2] ~= '' then redis.call('SET', key('unique', s.tenant, ARGV[job + 2]), id) end
-    if ARGV[job + 4] ~= '' then redis.call('SET', key('payload', id), ARGV[job + 4]) end
+  local arrival = string.format('%010d', redis.call('HINCRBY', key('meta'), 'arrivals', 1))
+  local stamp, at_once = now_text .. version_text() .. arrival, now_text .. arrival
+  local jobs, names = {}, {}
+  for number = 1, #s.texts do
+    local text, id = s.texts[number], s.ids[number]
+    if text then
+      append(jobs, id, stamp .. text)
+      append(names, '0', id)
+      local named = s.lanes[tonumber(sub(text, 27, 30))]
+      if not named.lane then meet(named) end
+      join(named, text, id, arrival, at_once)
+      if s.unique[number] then redis.call('SET', key('unique', s.tenant, s.unique[number]), id) end
+      if s.apart[number] then redis.call('SET', key('payload', id), s.apart[number]) end
+    end
+  end
+  put_all('HSET', JOBS, jobs)
+  put_all('ZADD', key('ids'), names)
+  for _, named in ipairs(s.lanes) do
+    if named.lane then leave(named) end
   end
 end
 
@@ -104,9 +151,7 @@ for number = 1, tonumber(ARGV[2]) do
   if not answer then
     remember(s)
     take_in(s)
-    -- What comes next must see it.
-    write()
-    answer = s.ids
+    answer = s.answered
   end
   reply[number] = answer
 end

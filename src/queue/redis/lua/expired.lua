@@ -9,10 +9,10 @@
 local reply = { now }
 local ids = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))
 local texts = values_of(JOBS, ids)
-load_states(ids)
+load_jobs(ids)
 for number, id in ipairs(ids) do
   local job = known[id]
-  reply[#reply + 1] = { id, job[FENCE], job[WORKER], job[ATTEMPT], job[CRASHES], job[DUE_AT] or '',
-    job[CANCEL_REQUESTED] and 1 or 0, texts[number] }
+  reply[#reply + 1] = { id, job.fence, job.worker, job.attempt, job.crashes, job.due_at or '',
+    job.cancel_requested and 1 or 0, texts[number] }
 end
 return reply

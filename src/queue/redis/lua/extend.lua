@@ -9,12 +9,12 @@
 local till = now + tonumber(ARGV[2])
 local ids, reply = {}, {}
 for at = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[at] end
-load_states(ids)
+load_jobs(ids)
 for number, id in ipairs(ids) do
   local job = known[id]
-  if job and job[STATE] == 'processing' and job[FENCE] == tonumber(ARGV[number * 2 + 2]) then
+  if job and job.state == 'processing' and job.fence == tonumber(ARGV[number * 2 + 2]) then
     redis.call('ZADD', key('leases'), 'GT', till, id)
-    reply[number] = job[CANCEL_REQUESTED] and 'cancel' or 'held'
+    reply[number] = job.cancel_requested and 'cancel' or 'held'
   else
     reply[number] = 'lost'
   end

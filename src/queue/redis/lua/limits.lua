@@ -40,7 +40,7 @@ local function draw(bucket, permits)
     local keep = tonumber(redis.call('HGET', key('keeps'), bucket)) or 0
     redis.call('ZADD', key('spent'), 'NX', now + keep, bucket)
   end
-  for _, permit in ipairs(permits) do put('ZADD', where, now, permit) end
+  for _, permit in ipairs(permits) do put('ZADD', where, now_text, permit) end
 end
 
 -- The bucket may be forgotten once it has neither permits nor lanes.

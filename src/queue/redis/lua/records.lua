@@ -5,71 +5,111 @@
 -- so that what is read often stays short.
 local JOBS, STATES = key('jobs'), key('states')
 
--- What was submitted is a text: created_at (13 digits), version (14) and arrival (12), written by the
--- script that took it in; then, as the submitter wrote it, 'i' or 'a' (payload inside, apart), the
--- priority (0 first), the moment asked for (13), lane, uniqueness key and fixed part, each behind its
--- length (6), and the payload.
+-- What was submitted is a text. The script that took it in wrote, in digits: created_at (13), version
+-- (14), arrival (10); the submitter: id (26), the number of its lane and its own in the submission (4
+-- each), how it is kept ('i' payload inside, 'a' apart; upper case: it is unique), priority (0 first),
+-- the moment asked for (13); then lane, uniqueness key and fixed part, each behind its length (6), and
+-- the payload.
+local STAMP = 37
+local NUMBER, KEPT, PRIORITY, ASKED, PIECES = 31, 35, 36, 37, 49
 local function submitted(text)
-  local at = 54
+  local at = STAMP + PIECES
   local function piece()
     local length = tonumber(string.sub(text, at + 1, at + 6))
     local from = at + 7
     at = at + 6 + length
     return string.sub(text, from, at)
   end
-  local created, asked = string.sub(text, 1, 13), string.sub(text, 42, 54)
+  local function digits(from, count)
+    return string.sub(text, STAMP + from, STAMP + from + count - 1)
+  end
+  local created, asked = string.sub(text, 1, 13), digits(ASKED, 13)
   return {
-    created_at = tonumber(created), version = tonumber(string.sub(text, 14, 27)),
-    seq = string.sub(text, 28, 39), apart = string.sub(text, 40, 40) == 'a',
-    priority = tonumber(string.sub(text, 41, 41)), run_at = asked > created and asked or created,
-    later = asked > created, lane = piece(), unique = piece(), fixed = piece(),
+    created_at = tonumber(created), version = string.sub(text, 14, 27),
+    seq = string.sub(text, 28, STAMP) .. digits(NUMBER, 4), apart = string.lower(digits(KEPT, 1)) == 'a',
+    priority = tonumber(digits(PRIORITY, 1)),
+    run_at = asked > created and asked or created, later = asked > created,
+    lane = piece(), unique = piece(), fixed = piece(),
   }
 end
 
--- A state is a packed list of these, in this order; false stands for none. It ends with the last that
--- there is, and what most jobs have comes first. RUN_AT and SEQ are texts that sort. PAST holds the
--- attempts before the last one, packed one behind the other, and PASTS how many.
-local ID, STATE, LANE, SEQ, RUN_AT, PRIORITY, FENCE, ATTEMPT, CRASHES, VERSION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local WORKER, BEGUN_AT, BEGUN, STARTED_AT, UNIQUE, DRAWN, WAIT = 11, 12, 13, 14, 15, 16, 17
-local COMPLETED_AT, OUTCOME, ENDED_AT, RESULT, TOLD, ERROR, REASON = 18, 19, 20, 21, 22, 23, 24
-local RETRYABLE, SKIPPED, CURSOR, CANCELLED_BY, CANCEL_REQUESTED, DUE_AT = 25, 26, 27, 28, 29, 30
-local PAST, PASTS = 31, 32
+-- A state is a text as well, so that what happens to most jobs needs no more than its front: version
+-- (14), since when it is in its state (13), the state (1, a letter of LETTERS), fence (10), attempt
+-- (5), crashes (5), 'c' or '-' (a cancel was asked for), 'u' or '-' (unique), run_at (13), seq (14),
+-- priority (1), the length of its lane (2 bytes), the lane; then, packed, its details. A job that
+-- completed and needs no further words has no end in its details; its result (JSON) stands packed
+-- behind them, unless that is null. LAST is where the front ends.
+local LAST = 80
+local LETTERS = { waiting = 'w', processing = 'p', completed = 'c', failed = 'f', cancelled = 'x' }
+local STATE_OF = { w = 'waiting', p = 'processing', c = 'completed', f = 'failed', x = 'cancelled' }
 
-local function set(job, field, value)
-  for empty = #job + 1, field - 1 do job[empty] = false end
-  job[field] = value or false
+local function lane_part(id)
+  return string.char(math.floor(#id / 256), #id % 256) .. id
+end
+
+local function lane_in(state)
+  local high, low = string.byte(state, LAST - 1, LAST)
+  return string.sub(state, LAST + 1, LAST + high * 256 + low)
+end
+
+-- Details, where they apply: worker, begun_at, begun (its number), started_at, ended_at, outcome, told
+-- of the last attempt; past (those before, packed one behind the other) and pasts (how many); wait,
+-- reason, error, result, retryable, skipped, cursor, cancelled_by, due_at, drawn (buckets).
+local function unpack_state(id, text)
+  local lane = lane_in(text)
+  local details, result = cmsgpack.unpack(string.sub(text, LAST + #lane + 1))
+  local job = details
+  job.id, job.lane, job.version = id, lane, string.sub(text, 1, 14)
+  job.state, job.since = STATE_OF[string.sub(text, 28, 28)], tonumber(string.sub(text, 15, 27))
+  job.fence, job.attempt = tonumber(string.sub(text, 29, 38)), tonumber(string.sub(text, 39, 43))
+  job.crashes, job.cancel_requested = tonumber(string.sub(text, 44, 48)), string.sub(text, 49, 49) == 'c'
+  job.unique, job.run_at = string.sub(text, 50, 50) == 'u', string.sub(text, 51, 63)
+  job.seq, job.priority = string.sub(text, 64, 77), tonumber(string.sub(text, 78, 78))
+  if job.state == 'completed' and not job.ended_at then
+    job.result, job.outcome, job.ended_at, job.error = result or 'null', 'completed', job.since, nil
+  end
+  return job
+end
+
+local DETAILS = {
+  'worker', 'begun_at', 'begun', 'started_at', 'ended_at', 'outcome', 'told', 'past', 'pasts', 'wait',
+  'reason', 'error', 'result', 'retryable', 'skipped', 'cursor', 'cancelled_by', 'due_at', 'drawn',
+}
+
+local function version_text()
+  return string.format('%014d', change())
+end
+
+local function pack_state(job)
+  local details = {}
+  for _, name in ipairs(DETAILS) do details[name] = job[name] or nil end
+  return version_text() .. moment(job.since) .. LETTERS[job.state] .. string.format('%010d%05d%05d',
+    job.fence, job.attempt, job.crashes) .. (job.cancel_requested and 'c' or '-')
+    .. (job.unique and 'u' or '-') .. job.run_at .. job.seq .. job.priority .. lane_part(job.lane)
+    .. cmsgpack.pack(details)
 end
 
 -- The state of a job to which nothing has happened.
-local function untouched(id, text)
-  local s = submitted(text)
-  return { id, 'waiting', s.lane, s.seq, s.run_at, s.priority, 0, 0, 0, s.version, false, false, false,
-    false, s.unique ~= '' and s.unique, false, s.later and 'schedule' }
+local function untouched(id, s)
+  return { id = id, state = 'waiting', lane = s.lane, seq = s.seq, run_at = s.run_at, priority = s.priority,
+    fence = 0, attempt = 0, crashes = 0, version = s.version, unique = s.unique ~= '',
+    since = s.created_at, wait = s.later and 'schedule' or nil, fresh = true }
 end
 
--- Each run reads a job once. Those without a state are `fresh`.
-local known, fresh = {}, {}
+-- Each run unpacks a job once.
+local known = {}
 
--- Jobs that have a state, by id.
-local function load_states(ids)
-  for i, packed in ipairs(values_of(STATES, ids)) do
-    if known[ids[i]] == nil then known[ids[i]] = packed and cmsgpack.unpack(packed) end
-  end
-  return known
-end
-
--- All jobs of these ids that there are.
+-- The jobs of these ids that there are, by id.
 local function load_jobs(ids)
-  load_states(ids)
   local missing = {}
-  for _, id in ipairs(ids) do
-    if not known[id] then missing[#missing + 1] = id end
+  for i, text in ipairs(values_of(STATES, ids)) do
+    if known[ids[i]] == nil then
+      known[ids[i]] = text and unpack_state(ids[i], text)
+      if not text then missing[#missing + 1] = ids[i] end
+    end
   end
   for i, text in ipairs(values_of(JOBS, missing)) do
-    if text then
-      known[missing[i]] = untouched(missing[i], text)
-      fresh[missing[i]] = true
-    end
+    if text then known[missing[i]] = untouched(missing[i], submitted(text)) end
   end
   return known
 end
@@ -79,17 +119,16 @@ local function load_job(id)
 end
 
 local function save_job(job)
-  job[VERSION] = change()
-  put('HSET', STATES, job[ID], cmsgpack.pack(job))
+  put('HSET', STATES, job.id, pack_state(job))
 end
 
 -- A job's name where order counts: when it runs, its arrival, whether it has a state, its id.
 local function ticket(job)
-  return job[RUN_AT] .. job[SEQ] .. (fresh[job[ID]] and '0' or '1') .. job[ID]
+  return job.run_at .. job.seq .. (job.fresh and '0' or '1') .. job.id
 end
 
 local function id_of(ticket_)
-  return string.sub(ticket_, 27)
+  return string.sub(ticket_, 29)
 end
 
 local function run_of(ticket_)

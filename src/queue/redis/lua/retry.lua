@@ -8,16 +8,13 @@
 -- Gives 'done', 'not_applicable' (another state, or a twin took its place), or 'unknown'.
 local job, lane = job_of(ARGV[2], ARGV[3])
 if not job then return 'unknown' end
-if job[STATE] ~= 'failed' and job[STATE] ~= 'cancelled' then return 'not_applicable' end
-if job[UNIQUE] then
-  if redis.call('SET', unique_key(job, lane), job[ID], 'NX') == false then return 'not_applicable' end
+if job.state ~= 'failed' and job.state ~= 'cancelled' then return 'not_applicable' end
+if job.unique then
+  if redis.call('SET', unique_key(job, lane), job.id, 'NX') == false then return 'not_applicable' end
 end
 leave_final(job, lane)
-job[RUN_AT], job[ATTEMPT], job[CRASHES] = moment(now), 0, 0
-for _, field in ipairs({ WAIT, REASON, RETRYABLE, CANCELLED_BY, CANCEL_REQUESTED, COMPLETED_AT }) do
-  set(job, field, false)
-end
-set(job, DUE_AT, now)
+job.run_at, job.due_at, job.wait, job.reason = now_text, now, nil, nil
+job.attempt, job.crashes, job.retryable, job.cancelled_by, job.cancel_requested = 0, 0, nil, nil, nil
 enter_waiting(job, lane)
 save_job(job)
 finish()

@@ -3,24 +3,64 @@
 -- KEYS[1] the shard
 -- ARGV[1] the time
 -- ARGV[2] how many lanes are looked at again for each refund, at most
--- ARGV[3…] a settlement in three: id, fence, and what becomes of the job: 'C' and its result (JSON) for
---          one that completed, or else JSON: state (waiting, completed, failed, cancelled), outcome (for
---          the history), and where they apply: run_at, wait, reason, error, told (the history's error),
---          result, skipped, park_until, park_reason (texts; JSON inside where the port has values), and
---          the flags done, back (the attempt), crashed, keep_error, retryable, refund, vanished (only
---          if the lease is over)
+-- ARGV[3…] a settlement each: id (26), fence (10 digits), and what becomes of the job: 'C' and its
+--          result (JSON) for one that completed, or else JSON: state (waiting, completed, failed,
+--          cancelled), outcome (for the history), and where they apply: run_at, wait, reason, error,
+--          told (the history's error), result, skipped, park_until, park_reason (texts; JSON inside
+--          where the port has values), and the flags done, back (the attempt), crashed, keep_error,
+--          retryable, refund, vanished (only if the lease is over). No id is there twice.
 --
--- Gives for each what the job became: its state, or '' when the fence was stale.
+-- Gives a letter for each: that of the state which the job has now (see `records`), or '-' when the
+-- fence was stale.
 local most = tonumber(ARGV[2])
+local byte, sub = string.byte, string.sub
+local ORDER = 37
+local DONE, COMMON = byte('C-', 1, 2)
+local ids, reply = {}, {}
+for at = 3, #ARGV do ids[at - 2] = sub(ARGV[at], 1, 26) end
+
+-- Most jobs complete, and nothing more is to be done for them than to say so: the front of their state
+-- is written anew and their result put behind it. Answers those that are left.
+local function complete()
+  local states, ended, counts, left = {}, {}, {}, {}
+  local front, lane, part
+  for number, text in ipairs(values_of(STATES, ids)) do
+    local order = ARGV[number + 2]
+    if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36)
+      and byte(text, 50) == COMMON then
+      front = front or version_text() .. now_text .. 'c'
+      local result = #order > ORDER and sub(order, ORDER + 1)
+      append(states, ids[number], front .. sub(text, 29) .. (result and cmsgpack.pack(result) or ''))
+      ended[#ended + 1], reply[number] = ids[number], 'c'
+      if not part or sub(text, LAST - 1, LAST - 2 + #part) ~= part then
+        lane = lane_in(text)
+        part = lane_part(lane)
+      end
+      counts[lane] = (counts[lane] or 0) + 1
+    else
+      left[#left + 1] = number
+    end
+  end
+  put_all('HSET', STATES, states)
+  put_all('RPUSH', key('completed'), ended)
+  put_all('ZREM', key('leases'), ended)
+  for id, count in pairs(counts) do
+    local of = lane_of(id)
+    count_ended(of, count)
+    tally(of.queue, 'completed', count)
+  end
+  return left
+end
 
 local function is_held(job, fence, ending)
-  if not job or job[STATE] ~= 'processing' or job[FENCE] ~= fence then return false end
-  return not ending.vanished or tonumber(redis.call('ZSCORE', key('leases'), job[ID])) <= now
+  if not job or job.state ~= 'processing' or job.fence ~= fence then return false end
+  return not ending.vanished or tonumber(redis.call('ZSCORE', key('leases'), job.id)) <= now
 end
 
 local function ending_of(order)
-  if string.sub(order, 1, 1) ~= 'C' then return cjson.decode(order) end
-  return { state = 'completed', outcome = 'completed', result = string.sub(order, 2), done = true }
+  if byte(order, ORDER) ~= DONE then return cjson.decode(sub(order, ORDER)) end
+  local result = #order > ORDER and sub(order, ORDER + 1) or 'null'
+  return { state = 'completed', outcome = 'completed', result = result, done = true }
 end
 
 -- A cancel that was asked for is final, whether or not whoever judged had heard of it.
@@ -29,44 +69,39 @@ local function after_cancel(ending)
     crashed = ending.vanished, keep_error = true, refund = ending.refund }
 end
 
--- What is there already is overwritten, what is not is not made.
-local function note(job, field, value)
-  if value or job[field] then set(job, field, value) end
-end
-
 local function carry_out(job, ending)
-  local lane = lane_of(job[LANE])
-  leave_processing(job, lane)
-  if ending.run_at then job[RUN_AT] = moment(math.max(ending.run_at, now)) end
-  if ending.back then job[ATTEMPT] = math.max(job[ATTEMPT] - 1, 0) end
-  if ending.crashed then job[CRASHES] = job[CRASHES] + 1 end
-  note(job, WAIT, ending.wait ~= 'turn' and ending.wait)
-  if ending.state == 'waiting' then enter_waiting(job, lane) else enter_final(job, lane, ending.state) end
-  set(job, OUTCOME, ending.outcome)
-  set(job, ENDED_AT, now)
-  note(job, RESULT, ending.result)
-  note(job, TOLD, ending.told)
-  if not ending.keep_error then note(job, ERROR, ending.error) end
-  note(job, REASON, ending.reason)
-  note(job, RETRYABLE, ending.retryable)
-  note(job, SKIPPED, ending.skipped)
+  local lane = lane_of(job.lane)
+  put('ZREM', key('leases'), job.id)
+  count_ended(lane, 1)
+  if ending.run_at then job.run_at = moment(math.max(ending.run_at, now)) end
+  if ending.back then job.attempt = math.max(job.attempt - 1, 0) end
+  if ending.crashed then job.crashes = job.crashes + 1 end
+  if not ending.keep_error then job.error = ending.error end
+  job.wait, job.reason, job.result, job.skipped = ending.wait, ending.reason, ending.result, ending.skipped
+  job.retryable, job.outcome, job.told, job.ended_at = ending.retryable, ending.outcome, ending.told, now
+  if ending.state == 'waiting' then
+    enter_waiting(job, lane)
+  else
+    enter_final(job, lane, ending.state)
+  end
   if ending.refund then refund(job, most) end
-  if job[DRAWN] then job[DRAWN] = false end
+  job.drawn = nil
   if ending.park_until then park(lane, ending.park_until, ending.park_reason) end
   save_job(job)
 end
 
-local ids, reply = {}, {}
-for at = 3, #ARGV, 3 do ids[#ids + 1] = ARGV[at] end
-load_states(ids)
-for number, id in ipairs(ids) do
-  local job, fence, ending = known[id], tonumber(ARGV[number * 3 + 1]), ending_of(ARGV[number * 3 + 2])
-  reply[number] = ''
+local left, loaded = complete(), {}
+for i, number in ipairs(left) do loaded[i] = ids[number] end
+load_jobs(loaded)
+for _, number in ipairs(left) do
+  local job, fence = known[ids[number]], tonumber(sub(ARGV[number + 2], 27, 36))
+  local ending = ending_of(ARGV[number + 2])
+  reply[number] = '-'
   if is_held(job, fence, ending) then
-    if job[CANCEL_REQUESTED] and not ending.done then ending = after_cancel(ending) end
+    if job.cancel_requested and not ending.done then ending = after_cancel(ending) end
     carry_out(job, ending)
-    reply[number] = ending.state
+    reply[number] = LETTERS[ending.state]
   end
 end
 finish()
-return reply
+return table.concat(reply)

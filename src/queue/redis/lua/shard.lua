@@ -22,9 +22,12 @@ end
 local now = tonumber(ARGV[1]) or server_time()
 
 -- A moment as a text that sorts like the number.
+-- Numbers are slow to hand to a call: scores are given as such texts, too.
 local function moment(ms)
   return string.format('%013d', ms)
 end
+
+local now_text = moment(now)
 
 -- A lane's id is its queue, tenant and name.
 local function parts(lane)
@@ -54,11 +57,19 @@ local function in_chunks(list, step)
   for first = 1, #list, CHUNK do step(first, math.min(first + CHUNK - 1, #list)) end
 end
 
+local function append(list, a, b)
+  local at = #list
+  list[at + 1], list[at + 2] = a, b
+end
+
+-- Writes a whole list of what one command takes.
+local function put_all(command, where, list)
+  in_chunks(list, function(first, last) redis.call(command, where, unpack(list, first, last)) end)
+end
+
 local function write()
   for command, by in pairs(batches) do
-    for where, list in pairs(by) do
-      in_chunks(list, function(first, last) redis.call(command, where, unpack(list, first, last)) end)
-    end
+    for where, list in pairs(by) do put_all(command, where, list) end
   end
   batches = {}
 end

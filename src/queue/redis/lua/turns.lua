@@ -29,10 +29,13 @@ local function serve_again(r, one)
   r.served[r.last] = one
 end
 
--- A lane with the room of its buckets and, once asked for, its first due jobs.
+-- A lane with the room of its buckets and, once asked for, its first due jobs: `tickets` of the
+-- priority that is read, of which those up to `due` may run and `at` is the next; `of` counts what
+-- was taken by priority.
 local function bench_of(id)
   local lane = lane_of(id)
-  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, heads = {}, at = 1, buckets = {}, room = {} }
+  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, index = 0, tickets = {}, at = 1, due = 0,
+    buckets = {}, room = {} }
   for _, limit in ipairs(lane.limits) do
     local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit)
     if not bench.room[bucket] then table.insert(bench.buckets, bucket) end
@@ -41,25 +44,24 @@ local function bench_of(id)
   return bench
 end
 
--- Reads jobs of the lane in run order: by priority, then by moment, then by arrival. One more than is
--- wanted is read of each priority, so that the lane's next head is known.
-local function read_heads(bench, run, left)
-  local lane, want = bench.lane, math.min(math.max(HEADS_READ, run, bench.taken * 2), left)
-  local due = moment(now)
-  bench.heads, bench.at = {}, 1
-  for i = 1, 3 do
-    local missing = want - #bench.heads
-    if missing == 0 then return end
-    local skip = bench.of[i]
-    if lane.waiting[i] > skip then
-      local tickets = redis.call('ZRANGE', waits(lane, i - 1), skip, skip + missing)
-      for n = 1, math.min(#tickets, missing) do
-        if run_of(tickets[n]) > due then break end
-        table.insert(bench.heads, { ticket = tickets[n], index = i, next = tickets[n + 1] })
+-- Reads the next due jobs in run order: by priority, then by moment, then by arrival. One more than
+-- is wanted is read, so that the lane's next head is known. Whether there are any.
+local function read_heads(bench, want)
+  local lane = bench.lane
+  for index = math.max(bench.index, 1), 3 do
+    local skip = bench.of[index]
+    if lane.waiting[index] > skip then
+      local tickets = redis.call('ZRANGE', waits(lane, index - 1), skip, skip + want)
+      local due = math.min(#tickets, want)
+      while due > 0 and run_of(tickets[due]) > now_text do due = due - 1 end
+      if due > 0 then
+        bench.index, bench.tickets, bench.at, bench.due = index, tickets, 1, due
+        return true
       end
     end
   end
-  bench.all = #bench.heads < want
+  bench.index = 4
+  return false
 end
 
 -- How many jobs the lane may give now. `drawn` counts this walk's permits.
@@ -73,50 +75,55 @@ local function allowed(bench, drawn)
   return most
 end
 
--- The lane's next jobs, at most `run`, as far as it has some and its limits admit them.
-local function give(bench, drawn, run, left)
-  local most, takes = math.min(allowed(bench, drawn), run), {}
-  while #takes < most do
-    if bench.at > #bench.heads and not bench.all then read_heads(bench, run, left) end
-    local head = bench.heads[bench.at]
-    if not head then break end
-    bench.at, bench.taken, bench.of[head.index] = bench.at + 1, bench.taken + 1, bench.of[head.index] + 1
-    head.bench = bench
-    takes[#takes + 1] = head
+-- The lane's next jobs, at most `run`, as far as it has some and its limits admit them: put behind
+-- `taken`, in pieces of one priority each. Answers how many.
+local function give(bench, drawn, run, left, taken)
+  local most, given = math.min(allowed(bench, drawn), run), 0
+  while given < most and bench.index < 4 do
+    if bench.at <= bench.due then
+      local last = math.min(bench.at + most - given - 1, bench.due)
+      taken[#taken + 1] = { bench = bench, index = bench.index, tickets = bench.tickets, first = bench.at,
+        last = last }
+      local count = last - bench.at + 1
+      bench.of[bench.index], given, bench.at = bench.of[bench.index] + count, given + count, last + 1
+    elseif not read_heads(bench, math.min(math.max(HEADS_READ, run, bench.taken * 2), left)) then
+      break
+    end
   end
-  for _, bucket in ipairs(bench.buckets) do drawn[bucket] = (drawn[bucket] or 0) + #takes end
-  return takes
+  bench.taken = bench.taken + given
+  for _, bucket in ipairs(bench.buckets) do drawn[bucket] = (drawn[bucket] or 0) + given end
+  return given
 end
 
-local function serve(tenant, drawn, run, left)
+local function serve(tenant, drawn, run, left, taken)
   while true do
     local bench = next_of(tenant)
-    if not bench then return nil end
-    local takes = give(bench, drawn, math.min(run, left), left)
-    if #takes > 0 then
+    if not bench then return 0 end
+    local given = give(bench, drawn, math.min(run, left), left, taken)
+    if given > 0 then
       serve_again(tenant, bench)
-      return takes
+      return given
     end
     touch(bench.lane)
   end
 end
 
--- At most `max` jobs, in turns of up to `run` jobs of a lane.
+-- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, and how many jobs they are.
 local function walk(queue, max, run)
-  local taken, drawn = {}, {}
+  local taken, drawn, count = {}, {}, 0
   local tenants = ring(key('ready', queue), math.max(max, 1), function(tenant)
     return ring(key('ready', queue, tenant), LANES_READ, bench_of)
   end)
-  while #taken < max do
+  while count < max do
     local tenant = next_of(tenants)
     if not tenant then break end
-    local takes = serve(tenant, drawn, run, max - #taken)
-    if takes then
-      for _, take in ipairs(takes) do taken[#taken + 1] = take end
+    local given = serve(tenant, drawn, run, max - count, taken)
+    if given > 0 then
+      count = count + given
       serve_again(tenants, tenant)
     end
   end
-  return taken
+  return taken, count
 end
 
 -- The lane of the queue whose moment comes first, and that moment, as far as is known.

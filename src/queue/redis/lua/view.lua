@@ -7,16 +7,17 @@ end
 
 local holds = {}
 local function hold_of_job(job)
-  if job[STATE] ~= 'waiting' then return nil end
-  holds[job[LANE]] = holds[job[LANE]] or hold_of(lane_of(job[LANE]))
-  return holds[job[LANE]]
+  if job.state ~= 'waiting' then return nil end
+  holds[job.lane] = holds[job.lane] or hold_of(lane_of(job.lane))
+  return holds[job.lane]
 end
 
 -- The attempts, oldest first, each {number, begun, ended, outcome, error, worker}.
 local function attempts_of(job)
-  local all = job[PAST] and { cmsgpack.unpack(job[PAST]) } or {}
-  if job[BEGUN_AT] then
-    all[#all + 1] = { job[BEGUN], job[BEGUN_AT], job[ENDED_AT], job[OUTCOME], job[TOLD], job[WORKER] }
+  local all = job.past and { cmsgpack.unpack(job.past) } or {}
+  if job.begun_at then
+    all[#all + 1] = { job.begun, job.begun_at, job.ended_at or false, job.outcome or false, job.told or false,
+      job.worker }
   end
   for _, attempt in ipairs(all) do
     for i = 3, 5 do attempt[i] = attempt[i] or cjson.null end
@@ -24,26 +25,29 @@ local function attempts_of(job)
   return all[1] and all
 end
 
+local FINAL = { completed = true, failed = true, cancelled = true }
+
+-- A job in the words of the port, what its worker alone has to know left out.
+local function view_of(job, s)
+  return cjson.encode({
+    id = job.id, state = job.state, lane = job.lane, priority = job.priority,
+    run_at = tonumber(job.run_at), wait = job.wait or 'turn', reason = job.reason,
+    created_at = s.created_at, attempt = job.attempt, crashes = job.crashes,
+    version = tonumber(job.version), cursor = job.cursor, result = job.result, skipped = job.skipped,
+    error = job.error, cancelled_by = job.cancelled_by, cancel_requested = job.cancel_requested,
+    retryable = job.retryable, started_at = job.started_at, attempts = attempts_of(job) or nil,
+    completed_at = FINAL[job.state] and job.since or nil, hold = hold_of_job(job),
+  })
+end
+
 -- Jobs as {JSON of their state and of what holds their lane back, JSON of their fixed part}.
 local function views_of(ids)
   local texts, views = values_of(JOBS, ids), {}
-  load_states(ids)
+  load_jobs(ids)
   for number, id in ipairs(ids) do
-    local text = texts[number]
-    if text then
-      local s = submitted(text)
-      local job = known[id] or untouched(id, text)
-      views[#views + 1] = { cjson.encode({
-        id = id, state = job[STATE], lane = job[LANE], priority = job[PRIORITY],
-        run_at = tonumber(job[RUN_AT]), wait = job[WAIT] or 'turn', reason = job[REASON] or nil,
-        created_at = s.created_at, attempt = job[ATTEMPT], crashes = job[CRASHES],
-        version = job[VERSION], cursor = job[CURSOR] or nil, result = job[RESULT] or nil,
-        skipped = job[SKIPPED] or nil, error = job[ERROR] or nil,
-        cancelled_by = job[CANCELLED_BY] or nil, cancel_requested = job[CANCEL_REQUESTED] or nil,
-        retryable = job[RETRYABLE] or nil, started_at = job[STARTED_AT] or nil,
-        completed_at = job[COMPLETED_AT] or nil, attempts = attempts_of(job) or nil,
-        hold = hold_of_job(job),
-      }), s.fixed }
+    if texts[number] then
+      local s = submitted(texts[number])
+      views[#views + 1] = { view_of(known[id], s), s.fixed }
     end
   end
   return views
