@@ -1,14 +1,16 @@
 //! Taking jobs out: from every shard, beginning with another one each time.
 
-use jobs::contract::Moment;
+use std::time::Duration;
+
+use jobs::contract::{JobId, Moment};
+use serde::Deserialize;
 
 use super::{
-    enqueue::Fixed,
-    error::corrupt,
     keys::{job_of, lane_of, outer_fence},
     reply::{Fields, parsed},
     scripts::CLAIM,
     server::{Patience, Server},
+    submitted::{self, Submitted},
 };
 use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 
@@ -16,6 +18,11 @@ use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 const BATCH: u32 = 100;
 /// Lanes that a call wakes at most, and promises that it corrects.
 const MOST_LANES: &str = "100";
+/// The length of an id.
+const ID: usize = 26;
+/// How often claimed jobs are read again, and the pause before that, which grows.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes up to `ask.max` jobs, and says when more may be had.
 pub(super) async fn claim(
@@ -54,42 +61,91 @@ async fn claim_from(
             ask.queue.clone(),
             ask.worker.clone(),
             want.to_string(),
+            ask.run().to_string(),
             ask.lease.as_millis().to_string(),
             MOST_LANES.to_owned(),
         ];
         let answer = server.call(&CLAIM, shard, Patience::Worker, &arguments).await?;
         let mut fields = Fields::of(answer)?;
-        server.observe(fields.moment()?);
+        let now = fields.moment()?;
+        server.observe(now);
         let next_at = fields.some_moment()?;
-        let before = jobs.len();
-        for row in fields.rows() {
-            jobs.push(claimed(shard, row?)?);
-        }
-        let got = jobs.len() - before;
+        let heads = fields.texts().map(|head| Head::read(&head?)).collect::<Result<Vec<_>, _>>()?;
+        let got = heads.len();
+        jobs.extend(met(server, shard, heads, now.plus(ask.lease)).await?);
         if got < want as usize || missing <= BATCH {
             return Ok(next_at);
         }
     }
 }
 
-fn claimed(shard: usize, mut row: Fields) -> Result<Claimed, QueueError> {
-    let id = job_of(&row.text()?)?;
-    let fence = outer_fence(shard, row.number()?);
-    let lane = lane_of(&row.text()?)?;
-    let fixed: Fixed = row.json("a job")?;
-    Ok(Claimed {
-        lease: LeaseRef { id, fence },
-        tenant: lane.tenant,
-        kind: fixed.kind,
-        lane: lane.name,
-        payload: row.bytes().map_err(|_| corrupt("a job", "it has no payload"))?.into(),
-        attempt: row.number()?,
-        max_attempts: row.number()?,
-        crashes: row.number()?,
-        created_at: row.moment()?,
-        due_at: row.moment()?,
-        lease_until: row.moment()?,
-        cursor: row.some_text()?.map(|text| parsed("a cursor", &text)).transpose()?,
-        request_id: fixed.request_id,
-    })
+/// What the script says of a job that it took.
+struct Head {
+    id: JobId,
+    again: Again,
+}
+
+/// The same, from its second claim on.
+#[derive(Deserialize)]
+struct Again {
+    fence: u64,
+    attempt: u32,
+    crashes: u32,
+    due_at: Option<i64>,
+    cursor: Option<String>,
+}
+
+const FIRST: Again = Again { fence: 1, attempt: 1, crashes: 0, due_at: None, cursor: None };
+
+impl Head {
+    fn read(text: &str) -> Result<Self, QueueError> {
+        let (id, again) = text.split_at_checked(ID).unwrap_or((text, ""));
+        let again = if again.is_empty() { FIRST } else { parsed("a job", again)? };
+        Ok(Self { id: job_of(id)?, again })
+    }
+
+    fn with(
+        self,
+        shard: usize,
+        submitted: Submitted,
+        until: Moment,
+    ) -> Result<Claimed, QueueError> {
+        let Self { id, again } = self;
+        let lane = lane_of(&submitted.lane)?;
+        Ok(Claimed {
+            lease: LeaseRef { id, fence: outer_fence(shard, again.fence) },
+            tenant: lane.tenant,
+            kind: submitted.fixed.kind,
+            lane: lane.name,
+            payload: submitted.payload.into(),
+            attempt: again.attempt,
+            max_attempts: submitted.fixed.max_attempts,
+            crashes: again.crashes,
+            created_at: submitted.created_at,
+            due_at: again.due_at.map_or(submitted.due_at, Moment::from_millis),
+            lease_until: until,
+            cursor: again.cursor.map(|text| parsed("a cursor", &text)).transpose()?,
+            request_id: submitted.fixed.request_id,
+        })
+    }
+}
+
+/// The claimed jobs, with what was submitted of them.
+async fn met(
+    server: &Server,
+    shard: usize,
+    heads: Vec<Head>,
+    until: Moment,
+) -> Result<Vec<Claimed>, QueueError> {
+    let ids: Vec<JobId> = heads.iter().map(|head| head.id).collect();
+    let mut tries = 0;
+    let texts = loop {
+        match submitted::read(server, shard, &ids).await {
+            // They are held by now: what cannot be read would wait for its lease to end.
+            Err(QueueError::Unavailable(_)) if tries < TRIES => tries += 1,
+            texts => break texts?,
+        }
+        tokio::time::sleep(PAUSE * tries).await;
+    };
+    heads.into_iter().zip(texts).map(|(head, text)| head.with(shard, text, until)).collect()
 }

@@ -71,33 +71,35 @@ mod tests {
     use std::collections::BTreeSet;
 
     const USERS: &str = include_str!("../../../config/redis/users.acl");
-    /// What is sent beside scripts: to connect, to be woken, to find a server and to look at it.
-    const BESIDE: [&str; 13] = [
+    /// What is sent beside scripts: to connect, to be woken, to find a server and to look at it, to read
+    /// what was claimed, and to know that a replica has what was written.
+    const BESIDE: [&str; 15] = [
         "auth",
         "cluster|slots",
         "eval",
         "evalsha",
         "hello",
+        "hmget",
         "info",
+        "mget",
         "ping",
+        "publish",
         "role",
         "select",
         "set",
         "subscribe",
         "wait",
-        "publish",
     ];
 
-    /// The commands that the scripts call.
+    /// The commands that the scripts call, at once or put together.
     fn called() -> BTreeSet<String> {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/queue/redis/lua");
         let files = std::fs::read_dir(dir).unwrap();
-        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
-        let calls = texts.flat_map(|text| {
-            let parts = text.split("redis.call('").skip(1).map(str::to_owned).collect::<Vec<_>>();
-            parts.into_iter().map(|part| part.split('\'').next().unwrap_or_default().to_lowercase())
-        });
-        calls.collect()
+        let texts: String =
+            files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        let calls = ["redis.call('", "put('", "put_all('"];
+        let words = calls.into_iter().flat_map(|call| texts.split(call).skip(1));
+        words.filter_map(|words| words.split('\'').next()).map(str::to_lowercase).collect()
     }
 
     #[test]

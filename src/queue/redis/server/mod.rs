@@ -16,10 +16,10 @@ mod topology;
 use std::{sync::Arc, time::Duration};
 
 use jobs::contract::{Moment, ports::Clock};
-use redis::{Client, Pipeline, ServerErrorKind, Value};
+use redis::{Client, Cmd, Pipeline, ServerErrorKind, Value};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 
 pub(super) use self::place::Place;
@@ -124,7 +124,7 @@ impl Server {
             }
             Ok(found)
         };
-        match timeout_at(topology::until(self.worker), all).await {
+        match timeout(self.worker, all).await {
             Ok(found) => found,
             Err(_) => Err(overdue(self.worker)),
         }
@@ -138,6 +138,14 @@ impl Server {
     /// Takes note of what time the server said it was.
     pub(super) fn observe(&self, now: Moment) {
         self.clock.observe(now);
+    }
+
+    /// How long a call of this patience waits for its answer.
+    pub(super) fn patience(&self, patience: Patience) -> Duration {
+        match patience {
+            Patience::Caller => self.caller,
+            Patience::Worker => self.worker,
+        }
     }
 
     /// Calls a script in a shard. `arguments` come after the time.
@@ -181,11 +189,7 @@ impl Server {
         call: Call<'_, A>,
         patience: Patience,
     ) -> Result<Value, QueueError> {
-        let within = match patience {
-            Patience::Caller => self.caller,
-            Patience::Worker => self.worker,
-        };
-        let until = topology::until(within);
+        let until = topology::until(self.patience(patience));
         let answer = async {
             if call.script.submits
                 && let Some(node) = self.topology.node_of(call.shard)
@@ -199,12 +203,42 @@ impl Server {
             }
             Ok(answer)
         };
-        let Ok(answer) = timeout_at(until, answer).await else {
-            self.topology.doubt(call.shard, call.way);
-            return Err(overdue(within));
-        };
+        let answer = self.in_time(call.shard, call.way, patience, answer).await?;
         // An error that a script gives is a value until it is asked for.
-        Ok(answer?.extract_error()?)
+        Ok(answer.extract_error()?)
+    }
+
+    /// Sends a command that goes by keys of a shard.
+    pub(super) async fn query(
+        &self,
+        shard: usize,
+        command: &Cmd,
+        patience: Patience,
+    ) -> Result<Value, QueueError> {
+        let until = topology::until(self.patience(patience));
+        let mut commands = Pipeline::new();
+        commands.add_command(command.clone());
+        let answers = async { Ok(self.topology.send(shard, Way::Shared, &commands, until).await?) };
+        let answers = self.in_time(shard, Way::Shared, patience, answers).await?;
+        Ok(answers.into_iter().next().unwrap_or(Value::Nil).extract_error()?)
+    }
+
+    /// Waits for an answer of a shard's server, and doubts a connection whose answer is overdue.
+    async fn in_time<T>(
+        &self,
+        shard: usize,
+        way: Way,
+        patience: Patience,
+        answer: impl Future<Output = Result<T, QueueError>>,
+    ) -> Result<T, QueueError> {
+        let within = self.patience(patience);
+        match timeout(within, answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.topology.doubt(shard, way);
+                Err(overdue(within))
+            }
+        }
     }
 
     async fn send<A: AsRef<[u8]>>(
