@@ -66,22 +66,27 @@ async fn what_would_lose_jobs_is_a_problem_and_the_rest_a_warning() {
 
 #[tokio::test]
 async fn programs_read_it_as_json() {
-    // given
+    // given a server that keeps no file, and a data directory that is not there
     let server = Private::start(&[]).await;
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
 
     // when
-    let said = doctor(&server.url(), &[("POSTRIDER_LOG__LEVEL", "error")]).await;
-    let dir = TempDir::new().unwrap();
-    let nowhere = run_in(&dir.path().join("none"), &["doctor", "--json"], "", &[]).await.with(78);
+    let nowhere = run_in(&data, &["doctor", "--json"], "", &[]).await.with(78).json();
+    run_in(&data, &["migrate"], &server.url(), &[]).await.with(0);
+    let warned = run_in(&data, &["doctor", "--json"], &server.url(), &[]).await.with(0).json();
 
     // then
-    assert!(!said.out.starts_with('{'));
-    let json = nowhere.json();
-    assert_eq!(json["ok"], false);
-    let findings = json["findings"].as_array().unwrap();
-    assert_eq!(findings[0]["level"], "ok");
-    assert_eq!(findings[1]["part"], "data directory");
-    assert!(findings[1]["what"].as_str().unwrap().contains("postrider up --data"));
+    assert_eq!((&nowhere["ok"], &warned["ok"]), (&false.into(), &true.into()));
+    let missing = &nowhere["findings"][1];
+    assert_eq!(
+        (&missing["level"], &missing["part"]),
+        (&"problem".into(), &"data directory".into())
+    );
+    assert!(missing["what"].as_str().unwrap().contains("postrider up --data"), "{missing}");
+    let warning = &warned["findings"][2];
+    assert_eq!((&warning["level"], &warning["part"]), (&"warning".into(), &"queue".into()));
+    assert_eq!(warning["remedy"], "set appendonly yes and appendfsync everysec");
 }
 
 #[tokio::test]

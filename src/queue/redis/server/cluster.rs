@@ -23,6 +23,9 @@ use crate::queue::{QueueError, redis::RedisConfig};
 /// The pauses before a node is asked again that could not say who has a shard.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long one call looks for the node that has a shard. Longer would keep a worker from the others,
+/// who comes back by itself.
+const SEARCH: Duration = Duration::from_secs(1);
 
 /// The nodes of a cluster.
 ///
@@ -81,6 +84,7 @@ impl Cluster {
         commands: &Pipeline,
         until: Instant,
     ) -> Result<Vec<Value>, Failed> {
+        let until = until.min(Instant::now() + SEARCH);
         let mut pause = FIRST_PAUSE;
         loop {
             let trouble;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::queue::QueueError;
+use crate::queue::redis::checks::field;
 
 /// A look is good for so long. Nobody looks while no jobs come.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -67,14 +67,9 @@ impl Memory {
     }
 }
 
-/// The refusal of a submission.
-pub(super) fn refused(words: String) -> QueueError {
-    QueueError::Unavailable(words)
-}
-
 /// Says so when a server uses more than its part; one without `maxmemory` never does.
 fn over(info: &str, high_water: f64) -> Option<String> {
-    let number = |name: &str| super::super::checks::field(info, name)?.parse::<u64>().ok();
+    let number = |name: &str| field(info, name)?.parse::<u64>().ok();
     let (used, most) = (number("used_memory")?, number("maxmemory")?);
     // Bytes as floating-point numbers: exact up to 8 PiB.
     #[allow(clippy::cast_precision_loss, reason = "nobody minds a byte in a petabyte")]

@@ -1,9 +1,10 @@
 //! The connection to the server, or to the servers, that the queue lies in: calling a script, and what
 //! is asked of a server before that.
 //!
-//! * what the URL says: `place`; what stands behind it: `topology` (`sentinel`, `cluster`)
+//! * what the URL says: `place`, `certificates`; what stands behind it: `topology` (`sentinel`, `cluster`)
 //! * one server: `node`; one connection: `link`; its memory: `memory`; its time: `clock`
 
+mod certificates;
 mod clock;
 mod cluster;
 mod link;

@@ -12,7 +12,7 @@ use redis::{Pipeline, Value};
 
 use super::{
     link::{Failed, Finder, Link},
-    memory::{Known, Memory, refused},
+    memory::{Known, Memory},
 };
 use crate::queue::QueueError;
 
@@ -92,7 +92,7 @@ impl Node {
     pub(super) async fn admit(self: &Arc<Self>) -> Result<(), QueueError> {
         match self.memory.known() {
             Known::Room => Ok(()),
-            Known::Full(words) => Err(refused(words)),
+            Known::Full(words) => Err(QueueError::Unavailable(words)),
             Known::RoomOnce => {
                 let node = Arc::clone(self);
                 tokio::spawn(async move { node.look(Known::RoomOnce).await });
@@ -101,7 +101,7 @@ impl Node {
             Known::Unknown => {
                 self.look(Known::Unknown).await;
                 match self.memory.known() {
-                    Known::Full(words) => Err(refused(words)),
+                    Known::Full(words) => Err(QueueError::Unavailable(words)),
                     _ => Ok(()),
                 }
             }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates,
+    ConnectionAddr, ConnectionInfo,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
+use super::certificates::Certificates;
 use crate::queue::redis::RedisConfig;
 
 /// What every error about the URL ends with. The URL itself is never repeated: it may hold a password.
@@ -78,24 +79,15 @@ impl Place {
     }
 
     fn with_certificates(self, config: &RedisConfig) -> Result<Self, String> {
-        let Some(certificates) = certificates(config)? else { return Ok(self) };
-        let add = |info: ConnectionInfo| {
-            let built = Client::build_with_tls(info, certificates.clone());
-            built.map(|client| client.get_connection_info().clone()).map_err(|error| {
-                format!(
-                    "redis.ca_file, redis.client_certificate or redis.client_key cannot be used, \
-                     which are PEM files for rediss:// addresses: {error}"
-                )
-            })
-        };
+        let Some(certificates) = Certificates::of(config)? else { return Ok(self) };
         let all = |infos: Vec<ConnectionInfo>| {
-            infos.into_iter().map(add).collect::<Result<Vec<_>, String>>()
+            infos.into_iter().map(|info| certificates.on(info)).collect::<Result<Vec<_>, String>>()
         };
         Ok(match self {
-            Self::One(info) => Self::One(add(info)?),
+            Self::One(info) => Self::One(certificates.on(info)?),
             Self::Cluster(seeds) => Self::Cluster(all(seeds)?),
             Self::Sentinel { sentinels, master, like } => {
-                Self::Sentinel { sentinels: all(sentinels)?, master, like: add(like)? }
+                Self::Sentinel { sentinels: all(sentinels)?, master, like: certificates.on(like)? }
             }
         })
     }
@@ -170,29 +162,6 @@ fn with_login(sentinel: &ConnectionInfo, config: &RedisConfig) -> ConnectionInfo
         settings = settings.set_password(password);
     }
     sentinel.clone().set_redis_settings(settings)
-}
-
-fn certificates(config: &RedisConfig) -> Result<Option<TlsCertificates>, String> {
-    let read = |option: &str, path: &std::path::Path| {
-        if path.as_os_str().is_empty() {
-            return Ok(None);
-        }
-        let words = |e| format!("redis.{option}: cannot read {}: {e}", path.display());
-        std::fs::read(path).map(Some).map_err(words)
-    };
-    let root_cert = read("ca_file", &config.ca_file)?;
-    let certificate = read("client_certificate", &config.client_certificate)?;
-    let key = read("client_key", &config.client_key)?;
-    let client_tls = match (certificate, key) {
-        (Some(client_cert), Some(client_key)) => Some(ClientTlsConfig { client_cert, client_key }),
-        (None, None) => None,
-        _ => {
-            let words = "redis.client_certificate and redis.client_key: expected both or none";
-            return Err(words.to_owned());
-        }
-    };
-    let any = root_cert.is_some() || client_tls.is_some();
-    Ok(any.then_some(TlsCertificates { client_tls, root_cert }))
 }
 
 /// The same way to speak, to another address.
