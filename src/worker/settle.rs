@@ -27,6 +27,13 @@ pub(super) struct Ended {
     pub(super) slot: OwnedSemaphorePermit,
 }
 
+impl Ended {
+    fn settlement(&self) -> Settlement {
+        let Self { job, verdict, refund, .. } = self;
+        Settlement { lease: job.lease, verdict: verdict.clone(), refund: *refund }
+    }
+}
+
 /// Where runs hand in their verdicts.
 #[derive(Clone)]
 pub(super) struct Settler {
@@ -61,18 +68,13 @@ async fn store(
     mut inbox: mpsc::UnboundedReceiver<Ended>,
     drained: CancellationToken,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch: Vec<Ended> = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
             _ = inbox.recv_many(&mut batch, BATCH) => {}
             () = drained.cancelled() => return,
         }
-        let settlements = batch.iter().map(|ended: &Ended| Settlement {
-            lease: ended.job.lease,
-            verdict: ended.verdict.clone(),
-            refund: ended.refund,
-        });
-        let answers = insist(&*queue, settlements.collect(), &drained).await;
+        let answers = insist(&*queue, &batch, &drained).await;
         leases.forget(batch.iter().map(|ended| ended.job.lease));
         batch.iter().zip(answers).for_each(|(ended, answer)| log(ended, answer));
         // Only now are the slots free: the next claim must not overtake these verdicts.
@@ -116,18 +118,15 @@ fn word(verdict: &Verdict) -> &'static str {
 }
 
 /// Asks until the queue answers. A lease that ran out meanwhile is answered `Lost` by its fence.
-async fn insist(
-    queue: &dyn Queue,
-    settlements: Vec<Settlement>,
-    drained: &CancellationToken,
-) -> Vec<Settled> {
+async fn insist(queue: &dyn Queue, batch: &[Ended], drained: &CancellationToken) -> Vec<Settled> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match drained.run_until_cancelled(queue.settle(settlements.clone())).await {
+        let settlements = batch.iter().map(Ended::settlement).collect();
+        match drained.run_until_cancelled(queue.settle(settlements)).await {
             None => return Vec::new(),
             Some(Ok(answers)) => return answers,
             Some(Err(error)) => {
-                tracing::warn!(%error, settlements = settlements.len(), "verdicts could not be stored yet");
+                tracing::warn!(%error, settlements = batch.len(), "verdicts could not be stored yet");
             }
         }
         tokio::select! {
