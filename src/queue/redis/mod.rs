@@ -40,7 +40,10 @@ use async_trait::async_trait;
 use jobs::contract::{Cursor, JobId, Moment, TenantId, ports::Clock};
 use tokio::task::AbortHandle;
 
-pub use self::config::RedisConfig;
+pub use self::{
+    checks::{Finding, Weight},
+    config::{Durability, RedisConfig},
+};
 use self::{
     enqueue::Entrance,
     server::Server,
@@ -85,6 +88,16 @@ impl RedisQueue {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, QueueError> {
         Self::open_by(config, Some(clock)).await
+    }
+
+    /// What is to be said about the servers at `config.url`, whether or not a queue would be opened
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// `Unusable` when the configuration is wrong, `Unavailable` when a server does not answer.
+    pub async fn examine(config: &RedisConfig) -> Result<Vec<Finding>, QueueError> {
+        Server::at(config, None)?.examine().await
     }
 
     async fn open_by(

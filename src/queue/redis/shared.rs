@@ -135,10 +135,11 @@ async fn give_permits_back(
         if permits.is_empty() || buckets.len() == 1 {
             continue;
         }
-        let base = server.shards.base(server.shards.of_bucket(bucket));
+        let shard = server.shards.of_bucket(bucket);
+        let base = server.shards.base(shard);
         let mut command = redis::cmd("ZREM");
         command.arg(format!("{base}permits{SEPARATOR}{SEPARATOR}{bucket}")).arg(permits);
-        if let Err(error) = server.query(&command, Patience::Worker).await {
+        if let Err(error) = server.query(shard, &command, Patience::Worker).await {
             tracing::warn!(%error, "permits of a shared limit could not be given back");
         }
     }

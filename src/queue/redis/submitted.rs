@@ -156,7 +156,7 @@ pub(super) async fn read(
     let base = server.shards.base(shard);
     let mut command = redis::cmd("HMGET");
     command.arg(format!("{base}jobs")).arg(ids.iter().map(|id| short(*id)).collect::<Vec<_>>());
-    let mut texts = Fields::of(server.query(&command, Patience::Worker).await?)?;
+    let mut texts = Fields::of(server.query(shard, &command, Patience::Worker).await?)?;
     let found = ids.iter().map(|id| Submitted::of(*id, texts.bytes()?));
     let mut found = found.collect::<Result<Vec<_>, _>>()?;
     let apart = || (0..ids.len()).filter(|index| found[*index].apart);
@@ -164,7 +164,7 @@ pub(super) async fn read(
         apart().map(|index| format!("{base}payload{SEPARATOR}{}", short(ids[index]))).collect();
     if !keys.is_empty() {
         let places: Vec<usize> = apart().collect();
-        let answer = server.query(redis::cmd("MGET").arg(keys), Patience::Worker).await?;
+        let answer = server.query(shard, redis::cmd("MGET").arg(keys), Patience::Worker).await?;
         let mut payloads = Fields::of(answer)?;
         for place in places {
             found[place].payload = payloads.bytes()?;

@@ -24,6 +24,12 @@ use super::clock::TestClock;
 pub(crate) trait Adapter: Send + Sync {
     /// A handle on that place, as another process would have it, and the clocks that it goes by.
     async fn open(&self) -> (Arc<dyn Queue>, TestClock);
+
+    /// The same with all tenants side by side, for questions of whose turn it exactly is. Where tenants
+    /// are spread over shards, those of different shards come as their shards do.
+    async fn open_side_by_side(&self) -> (Arc<dyn Queue>, TestClock) {
+        self.open().await
+    }
 }
 
 /// Has an adapter sit the whole exam, one test each.
