@@ -8,7 +8,7 @@
 //! * the server: `server`, and what is asked of one: `checks`; where things lie: `keys`
 //! * who waits, and how news reach them: `wake`
 //! * what is kept of a job: `submitted`, `record`
-//! * in: `enqueue`; out: `claim`; back: `settle`, `leases`; by people: `operate`, `inspect`
+//! * in: `enqueue`; out: `claim`, `shared`; back: `settle`, `leases`; by people: `operate`, `inspect`
 
 mod checks;
 mod claim;
@@ -24,6 +24,7 @@ mod reply;
 mod scripts;
 mod server;
 mod settle;
+mod shared;
 mod submitted;
 mod wake;
 

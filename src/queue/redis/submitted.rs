@@ -25,14 +25,18 @@ const LETTER: usize = STAMP + 4;
 const MOMENT: usize = 13;
 const LENGTH: usize = 6;
 
-/// What of a job never changes and no script reads.
+/// What of a job never changes and no script reads. Its names are short: there may be millions.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Fixed {
+    #[serde(rename = "k")]
     pub(super) kind: String,
+    #[serde(rename = "n")]
     pub(super) items: u64,
+    #[serde(rename = "a")]
     pub(super) max_attempts: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tags: Vec<String>,
+    #[serde(rename = "r")]
     pub(super) request_id: String,
 }
 

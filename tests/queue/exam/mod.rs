@@ -74,6 +74,7 @@ macro_rules! exam {
             no_sliding_window_is_ever_overfull
             all_windows_of_a_lane_must_admit
             lanes_that_share_a_bucket_share_its_permits
+            a_shared_limit_holds_over_tenants
             a_refund_gives_the_permit_back
             a_release_gives_the_permit_back
             a_drawn_permit_counts_for_lanes_too
@@ -120,6 +121,7 @@ macro_rules! exam {
             turns_go_on_over_claims_and_processes
             one_job_is_not_delayed_by_a_tenant_with_many
             a_lone_lane_fills_a_whole_claim
+            who_takes_many_takes_them_in_runs
             later_jobs_compete_when_they_are_due;
         verdicts:
             completing

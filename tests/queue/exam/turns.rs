@@ -112,6 +112,21 @@ pub(crate) async fn a_lone_lane_fills_a_whole_claim(adapter: &dyn Adapter) {
     assert!(claim(&*queue, 70).await.is_empty());
 }
 
+pub(crate) async fn who_takes_many_takes_them_in_runs(adapter: &dyn Adapter) {
+    // given
+    let (queue, _) = adapter.open().await;
+    for lane in ["x", "y"] {
+        put(&*queue, "a", jobs(lane, 20)).await;
+    }
+
+    // when
+    let claimed = claim(&*queue, 32).await;
+
+    // then
+    let expected = [["x"; 4], ["y"; 4]].concat().repeat(4);
+    assert_eq!(lanes(&claimed), expected);
+}
+
 pub(crate) async fn later_jobs_compete_when_they_are_due(adapter: &dyn Adapter) {
     // given a later job of high priority, and jobs that wait already
     let (queue, clock) = adapter.open().await;
