@@ -10,8 +10,8 @@ use postrider::queue::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
 };
 
 use crate::support::{embedded_queue, eventually_ok, postgres, redis};
@@ -120,6 +120,14 @@ impl House {
         Process { child }
     }
 
+    /// `postrider worker`, and what it says to people.
+    pub fn talking_worker(&self) -> (Process, Words) {
+        let mut command = self.command(&["worker"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let says = BufReader::new(child.stderr.take().unwrap()).lines();
+        (Process { child }, Words(says))
+    }
+
     /// `postrider scheduler`.
     pub fn scheduler(&self) -> Process {
         let child = self.command(&["scheduler"]).stdout(Stdio::null()).spawn().unwrap();
@@ -199,10 +207,30 @@ impl Process {
     }
 
     /// SIGTERM; the exit code.
-    pub async fn terminate(mut self) -> i32 {
+    pub async fn terminate(self) -> i32 {
         self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Its end; the exit code.
+    pub async fn ended(mut self) -> i32 {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
         ended.await.expect("it stops in time").unwrap().code().expect("it exits by itself")
+    }
+}
+
+/// What a process says on standard error.
+pub struct Words(Lines<BufReader<ChildStderr>>);
+
+impl Words {
+    /// Reads on until it says a line with these words.
+    pub async fn until(&mut self, words: &str) {
+        while let Some(line) = self.0.next_line().await.unwrap() {
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("it ended without saying {words:?}");
     }
 }
 

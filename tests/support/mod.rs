@@ -4,6 +4,7 @@ pub mod browser;
 mod faulty;
 pub mod mail;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
@@ -36,7 +37,11 @@ where
 }
 
 /// The same with a patience of its own.
-pub async fn eventually_within<T, E, F>(patience: Duration, what: &str, attempt: impl Fn() -> F) -> T
+pub async fn eventually_within<T, E, F>(
+    patience: Duration,
+    what: &str,
+    attempt: impl Fn() -> F,
+) -> T
 where
     E: std::fmt::Debug,
     F: Future<Output = Result<T, E>>,

@@ -59,6 +59,11 @@ impl Private {
         RedisConfig { url, ..super::defaults().redis }
     }
 
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
     /// Sets an option of the running server.
     pub(crate) fn configure(&self, option: &str, value: &str) {
         let socket = socket(self.dir.path());

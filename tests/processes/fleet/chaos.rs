@@ -2,22 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{
-    account::Account,
-    rig::Fleet,
-    say, size,
-    submitter::{Accepted, Submitter},
-    within,
-};
+use super::{account::Account, rig::Fleet, say, size, submitter::submit_all, within};
 use crate::support::eventually;
-
-/// Jobs of one request.
-const BATCH: usize = 50;
-/// Requests of one caller at once.
-const CALLERS: usize = 4;
 
 struct Plan {
     jobs: usize,
@@ -80,18 +68,6 @@ async fn chaos(plan: &Plan) -> Account {
     let account = fleet.account(&accepted).await.after(strikes);
     fleet.stop().await;
     account
-}
-
-async fn submit_all(caller: Submitter, mailboxes: Vec<String>, jobs: usize) -> Vec<Accepted> {
-    let effects: Vec<String> = (0..jobs).map(|n| format!("effect-{n}@example.org")).collect();
-    let batches = effects.chunks(BATCH).map(<[String]>::to_vec);
-    let requests: Vec<_> = mailboxes.into_iter().cycle().zip(batches).collect();
-    let answers = stream::iter(requests).map(|(account, effects)| {
-        let caller = caller.clone();
-        async move { caller.submit(&account, &effects).await }
-    });
-    let accepted: Vec<_> = answers.buffer_unordered(CALLERS).collect().await;
-    accepted.into_iter().flatten().collect()
 }
 
 /// Strikes at random moments of the work: each when the world has seen so many effects.

@@ -5,7 +5,10 @@
 //! test from outside.
 
 mod account;
+mod asleep;
 mod chaos;
+mod outages;
+mod restarts;
 mod rig;
 mod sink;
 mod submitter;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How a production server keeps what it acknowledged.
-const KEPT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
+pub const KEPT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
 /// The shortest lease there is, and some time for somebody to notice.
 pub const TAKEN_OVER_AFTER: Duration = Duration::from_secs(8);
 /// Records that are read at once.
@@ -99,6 +99,11 @@ impl Fleet {
         while self.schedulers.len() < SCHEDULERS {
             self.schedulers.push(self.house.scheduler());
         }
+        self.man_the_doors().await;
+    }
+
+    /// Starts the façades that are missing.
+    pub async fn man_the_doors(&mut self) {
         while self.fronts.len() < FACADES {
             let (process, url) = self.house.serve().await;
             self.doors.open(&url);
@@ -130,6 +135,13 @@ impl Fleet {
         let front = self.fronts.remove(index);
         front.process.kill().await;
         self.doors.close(&front.url);
+    }
+
+    /// A façade that is about to go.
+    pub fn remove_front(&mut self, index: usize) -> Process {
+        let front = self.fronts.remove(index);
+        self.doors.close(&front.url);
+        front.process
     }
 
     /// SIGSTOP of a worker.

@@ -8,12 +8,17 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream};
 use jobs::contract::JobId;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::processes::rig::mail;
 
+/// Jobs of one request.
+const BATCH: usize = 50;
+/// Requests that are under way at once.
+const AT_ONCE: usize = 4;
 /// How long one try waits for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How soon a caller comes again.
@@ -104,8 +109,7 @@ impl Submitter {
     /// Asks one façade once: the status, whether it is a replay, and the answer; none when none came.
     pub async fn once(&self, key: Option<&str>, body: &Value) -> Option<(u16, bool, Value)> {
         let url = self.doors.some(self.turn.fetch_add(1, Relaxed))?;
-        let mut request =
-            self.http.post(format!("{url}/jobs")).bearer_auth(&self.key).json(body);
+        let mut request = self.http.post(format!("{url}/jobs")).bearer_auth(&self.key).json(body);
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
@@ -114,4 +118,17 @@ impl Submitter {
         let replayed = answer.headers().contains_key("idempotent-replayed");
         Some((status, replayed, answer.json().await.ok()?))
     }
+}
+
+/// Submits so many jobs, spread over the mailboxes, and answers when all are acknowledged.
+pub async fn submit_all(caller: Submitter, mailboxes: Vec<String>, jobs: usize) -> Vec<Accepted> {
+    let effects: Vec<String> = (0..jobs).map(|n| format!("effect-{n}@example.org")).collect();
+    let batches = effects.chunks(BATCH).map(<[String]>::to_vec);
+    let requests: Vec<_> = mailboxes.into_iter().cycle().zip(batches).collect();
+    let answers = stream::iter(requests).map(|(account, effects)| {
+        let caller = caller.clone();
+        async move { caller.submit(&account, &effects).await }
+    });
+    let accepted: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
+    accepted.into_iter().flatten().collect()
 }
