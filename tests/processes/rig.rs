@@ -24,6 +24,7 @@ pub struct House {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
     redis: Option<RedisConfig>,
+    store: String,
 }
 
 /// A process of ours; killed when it is dropped.
@@ -51,7 +52,7 @@ impl House {
             ("POSTRIDER_SECRET_KEY", "cG9zdHJpZGVyIHRlc3RzIHVzZSB0aGlzIHNlY3JldCE="),
         ];
         let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
-        Self { dir, env, redis: None }
+        Self { dir, env, redis: None, store: String::new() }
     }
 
     /// The same with its queue in Redis.
@@ -70,8 +71,14 @@ impl House {
     /// One with its queue at `place` and its store in a schema of its own, as a fleet has it.
     pub async fn of_a_fleet(place: RedisConfig) -> Self {
         let mut house = Self::at(place);
-        house.set("STORE__URL", &postgres::schema().await);
+        house.store = postgres::schema().await;
+        house.env.push(("POSTRIDER_STORE__URL".into(), house.store.clone()));
         house
+    }
+
+    /// Where the store of a fleet is.
+    pub fn store_url(&self) -> &str {
+        &self.store
     }
 
     /// Sets an option for the processes that start from now on: `SECTION__KEY`.
@@ -204,6 +211,11 @@ impl Process {
     /// `kill -9`, and the end of it.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Its end, however it comes.
+    pub async fn death(mut self) {
+        self.child.wait().await.unwrap();
     }
 
     /// SIGTERM; the exit code.

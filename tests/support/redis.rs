@@ -66,14 +66,26 @@ impl Private {
 
     /// Sets an option of the running server.
     pub(crate) fn configure(&self, option: &str, value: &str) {
-        let socket = socket(self.dir.path());
-        let done = Command::new("redis-cli")
-            .arg("-s")
-            .arg(socket)
-            .args(["config", "set", option, value])
-            .output()
-            .expect("redis-cli comes with redis-server");
-        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "OK");
+        assert_eq!(self.ask(&["config", "set", option, value]).trim(), "OK");
+    }
+
+    /// What it answers to a command.
+    pub(crate) fn ask(&self, command: &[&str]) -> String {
+        let asked = Command::new("redis-cli").arg("-s").arg(self.socket()).args(command).output();
+        let done = asked.expect("redis-cli comes with redis-server");
+        String::from_utf8(done.stdout).expect("it answers in words")
+    }
+
+    /// Its keys.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.ask(&["keys", "*"]).lines().map(str::to_owned).collect()
+    }
+
+    /// The memory that it uses for what it holds, in bytes.
+    pub(crate) fn used_memory(&self) -> u64 {
+        let info = self.ask(&["info", "memory"]);
+        let bytes = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        bytes.expect("it says so").trim().parse().expect("a number")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

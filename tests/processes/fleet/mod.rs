@@ -7,11 +7,16 @@
 mod account;
 mod asleep;
 mod chaos;
+mod delays;
+mod limits;
 mod outages;
+mod poison;
 mod restarts;
 mod rig;
 mod sink;
+mod soak;
 mod submitter;
+mod ticks;
 
 use std::time::Duration;
 

@@ -1,0 +1,87 @@
+//! A mailbox's limit over a fleet whose workers are killed: never too much in any window, and little
+//! of what is allowed unused.
+
+use std::time::Duration;
+
+use jobs::contract::Moment;
+
+use super::{rig::Fleet, say, size, submitter::submit_all, within};
+
+/// Mails in every four seconds.
+const COUNT: usize = 30;
+const WINDOW: Duration = Duration::from_secs(4);
+/// How much of what is allowed is used while there is a backlog, in percent.
+const USED: f64 = 95.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_holds_in_every_window_and_is_used_while_workers_are_killed() {
+    limited(4, 3, Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the long form: tests/fleet limits"]
+async fn long() {
+    limited(size("WINDOWS", 60), size("KILLS", 40), within()).await;
+}
+
+async fn limited(windows: usize, kills: usize, within: Duration) {
+    // given a fleet, a mailbox with a limit, and work for some windows
+    let mut fleet = Fleet::start(&[("LIMITS__MAILBOX_IN_FLIGHT", "100")]).await;
+    let mailbox = "limited@example.com";
+    let limit = format!("{COUNT}/{}s", WINDOW.as_secs());
+    fleet.house.limited_mailbox(mailbox, fleet.sink.addr(), &limit).await;
+    let jobs = windows * COUNT;
+    let accepted = submit_all(fleet.submitter(), vec![mailbox.to_owned()], jobs).await;
+    // when workers are killed while they send
+    for kill in 0..kills {
+        let moment = fleet.sink.until(5 + kill * jobs * 8 / 10 / kills);
+        tokio::time::timeout(within, moment).await.expect("the fleet is at work");
+        fleet.workers.remove(0).kill().await;
+        fleet.man().await;
+    }
+    fleet.drained(within).await;
+    fleet.account(&accepted).await.assert_clean();
+    // then no window has more claims than the limit, by the server's clock
+    let (mut claims, mut last_new) = (Vec::new(), Moment::from_millis(0));
+    for job in fleet.records(&accepted).await.into_values() {
+        last_new = last_new.max(job.attempts[0].started_at);
+        claims.extend(job.attempts.iter().map(|run| run.started_at));
+    }
+    assert_within(&mut claims, WINDOW);
+    // and no window has more effects, but for the time that a mail takes from its claim to its end
+    let arrivals = fleet.sink.arrivals();
+    let mut effects: Vec<Moment> = arrivals.values().flatten().copied().collect();
+    let slowest = slowest_mail(&claims, &effects);
+    assert_within(&mut effects, WINDOW.saturating_sub(slowest));
+    // and while new jobs waited, what was allowed was used
+    let busy: Vec<&Moment> = claims.iter().filter(|claim| **claim <= last_new).collect();
+    let span = last_new.since(claims[0]);
+    let allowed = COUNT as f64 * (1.0 + span.as_secs_f64() / WINDOW.as_secs_f64());
+    let used = 100.0 * busy.len() as f64 / allowed;
+    say(format_args!(
+        "{} claims in {} s, {used:.1} % of what {limit} allows; the slowest mail took {} ms; {kills} kills",
+        busy.len(),
+        span.as_secs(),
+        slowest.as_millis()
+    ));
+    assert!(used >= USED, "{used:.1} %");
+    fleet.stop().await;
+}
+
+/// Fails when some window of this length has more than the limit allows.
+fn assert_within(moments: &mut [Moment], window: Duration) {
+    moments.sort_unstable();
+    for pair in moments.windows(COUNT + 1) {
+        let span = pair[COUNT].since(pair[0]);
+        assert!(span >= window, "{} within {span:?}", COUNT + 1);
+    }
+}
+
+/// The longest that an effect can have come after its claim. Both are in order: the n-th effect has
+/// at least n claims before it, and not every claim has an effect.
+fn slowest_mail(claims: &[Moment], effects: &[Moment]) -> Duration {
+    let mut effects = effects.to_vec();
+    effects.sort_unstable();
+    let late = effects.iter().zip(claims).map(|(effect, claim)| effect.since(*claim));
+    late.max().unwrap_or_default()
+}
