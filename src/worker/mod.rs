@@ -9,6 +9,7 @@
 
 mod apalis;
 mod buffer;
+mod last_chance;
 mod leases;
 mod perform;
 mod pool;
@@ -22,7 +23,9 @@ use serde::Deserialize;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::perform::QueueClock;
-use self::{leases::Leases, perform::Performer, pool::Pool, settle::Settler};
+use self::{
+    last_chance::LastChance, leases::Leases, perform::Performer, pool::Pool, settle::Settler,
+};
 use crate::{config::Ranges, queue::Queue};
 
 /// How long the last verdicts may take to be stored once every run has ended.
@@ -135,6 +138,7 @@ impl Workers {
             ports: Arc::clone(&self.ports),
             leases: Leases::new(Arc::clone(&self.queue), self.config.lease),
             settler: Settler::start(Arc::clone(&self.queue), background, drained.clone()),
+            last_chance: LastChance::new(self.config.max_crashes),
             max_crashes: self.config.max_crashes,
         }
     }

@@ -12,6 +12,7 @@ use jobs::contract::{
 use tokio::sync::oneshot;
 
 use super::{
+    last_chance::{LastChance, PUT_OFF},
     leases::Leases,
     run::{Interrupt, Run},
     settle::Settler,
@@ -29,6 +30,7 @@ pub(super) struct Performer {
     pub(super) ports: Arc<Ports>,
     pub(super) leases: Leases,
     pub(super) settler: Settler,
+    pub(super) last_chance: LastChance,
     pub(super) max_crashes: u32,
 }
 
@@ -42,7 +44,7 @@ struct Facing {
 impl Performer {
     /// Takes a run from its claim to its stored verdict.
     pub(super) async fn perform(self: Arc<Self>, run: Run) {
-        let Run { job, interrupt, slot } = run;
+        let Run { job, interrupt, slot, place } = run;
         let kind = self.catalogue.find(&job.kind).cloned();
         let facing =
             kind.as_ref().map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
@@ -55,7 +57,14 @@ impl Performer {
         let refund = untouched || gives_back(&verdict);
         self.settle(&job, verdict, refund).await;
         // Only now is the slot free: the next claim must not overtake this verdict.
-        drop(slot);
+        drop((slot, place));
+    }
+
+    /// Puts a job off that was claimed while another one has its last chance.
+    pub(super) async fn put_off(&self, job: &Claimed) {
+        let until = self.queue.now().plus(PUT_OFF);
+        let why = "another job that may have ended its workers runs first".to_owned();
+        self.settle(job, Verdict::SnoozeJob { until, why }, true).await;
     }
 
     /// Gives a job back that was claimed and never begun.

@@ -6,14 +6,15 @@ use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{WorkerConfig, buffer::Buffer, perform::Performer, run::Run};
+use super::{WorkerConfig, buffer::Buffer, last_chance::Place, perform::Performer, run::Run};
 use crate::queue::{Ask, Claimed, Claims, QueueError};
 
 /// Jobs claimed in one call.
 const BATCH: u32 = 100;
-/// The pause after a first failure, and the longest one.
+/// The pause after a first failure, and the longest one: work goes on within 5 s after an outage, of
+/// which a new connection may need some as well.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The slots of one queue.
 pub(super) struct Pool {
@@ -102,8 +103,11 @@ impl Pool {
         shutdown: &CancellationToken,
     ) {
         let nothing = claims.jobs.is_empty();
-        for (job, slot) in claims.jobs.into_iter().zip(slots) {
-            self.hand_on(job, slot).await;
+        let (now, later) = self.performer.last_chance.sort(claims.jobs);
+        // Before any of them begins: what begins may take this process with it.
+        join_all(later.iter().map(|job| self.performer.put_off(job))).await;
+        for ((job, place), slot) in now.into_iter().zip(slots) {
+            self.hand_on(job, slot, place).await;
         }
         // Slots that were not needed are free again here, before the wait.
         if nothing {
@@ -112,9 +116,9 @@ impl Pool {
         }
     }
 
-    async fn hand_on(&self, job: Claimed, slot: OwnedSemaphorePermit) {
+    async fn hand_on(&self, job: Claimed, slot: OwnedSemaphorePermit, place: Option<Place>) {
         let interrupt = self.performer.leases.watch(job.lease);
-        if let Err(run) = self.buffer.push(Run { job, interrupt, slot }) {
+        if let Err(run) = self.buffer.push(Run { job, interrupt, slot, place }) {
             self.performer.give_back(run).await;
         }
     }

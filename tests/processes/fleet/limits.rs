@@ -42,16 +42,24 @@ async fn limited(windows: usize, kills: usize, within: Duration) {
     fleet.drained(within).await;
     fleet.account(&accepted).await.assert_clean();
     // then no window has more claims than the limit, by the server's clock
+    let records = fleet.records(&accepted).await;
     let (mut claims, mut last_new) = (Vec::new(), Moment::from_millis(0));
-    for job in fleet.records(&accepted).await.into_values() {
+    for job in records.values() {
         last_new = last_new.max(job.attempts[0].started_at);
         claims.extend(job.attempts.iter().map(|run| run.started_at));
     }
     assert_within(&mut claims, WINDOW);
     // and no window has more effects, but for the time that a mail takes from its claim to its end
     let arrivals = fleet.sink.arrivals();
-    let mut effects: Vec<Moment> = arrivals.values().flatten().copied().collect();
-    let slowest = slowest_mail(&claims, &effects);
+    let (mut effects, mut slowest) = (Vec::new(), Duration::ZERO);
+    for job in &accepted {
+        for effect in arrivals.get(&job.effect).into_iter().flatten() {
+            let runs = records[&job.id].attempts.iter().map(|run| run.started_at);
+            let its_claim = runs.filter(|claim| claim <= effect).max().expect("a claim before it");
+            slowest = slowest.max(effect.since(its_claim));
+            effects.push(*effect);
+        }
+    }
     assert_within(&mut effects, WINDOW.saturating_sub(slowest));
     // and while new jobs waited, what was allowed was used
     let busy: Vec<&Moment> = claims.iter().filter(|claim| **claim <= last_new).collect();
@@ -75,13 +83,4 @@ fn assert_within(moments: &mut [Moment], window: Duration) {
         let span = pair[COUNT].since(pair[0]);
         assert!(span >= window, "{} within {span:?}", COUNT + 1);
     }
-}
-
-/// The longest that an effect can have come after its claim. Both are in order: the n-th effect has
-/// at least n claims before it, and not every claim has an effect.
-fn slowest_mail(claims: &[Moment], effects: &[Moment]) -> Duration {
-    let mut effects = effects.to_vec();
-    effects.sort_unstable();
-    let late = effects.iter().zip(claims).map(|(effect, claim)| effect.since(*claim));
-    late.max().unwrap_or_default()
 }
