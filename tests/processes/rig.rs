@@ -16,6 +16,8 @@ use tokio::{
 
 use crate::support::{embedded_queue, eventually_ok, postgres, redis};
 
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_postrider");
 /// Leases as short as the configuration allows, so that takeovers happen within a test.
 const LEASE: &str = "5s";
 
@@ -91,7 +93,18 @@ impl House {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+        self.equip(Command::new(PROGRAM), args)
+    }
+
+    /// A role whose clock is an hour ahead.
+    pub fn an_hour_ahead(&self, role: &str) -> Process {
+        let mut command = Command::new("faketime");
+        command.args(["--exclude-monotonic", "-f", "+1h", PROGRAM]);
+        let mut command = self.equip(command, &[role]);
+        Process { child: command.stdout(Stdio::null()).spawn().unwrap() }
+    }
+
+    fn equip(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(args)
             .arg("--data")

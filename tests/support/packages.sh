@@ -12,6 +12,7 @@ command -v sievec >/dev/null || missing+=(dovecot-sieve)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
+command -v faketime >/dev/null || missing+=(faketime)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0
 

@@ -81,6 +81,16 @@ impl Private {
         self.ask(&["keys", "*"]).lines().map(str::to_owned).collect()
     }
 
+    /// What its slow log says of scripts: how long each took, in microseconds.
+    pub(crate) fn slow_scripts(&self) -> Vec<u64> {
+        let log = self.ask(&["--json", "slowlog", "get", "-1"]);
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&log).expect("a list");
+        let script = |entry: &&serde_json::Value| {
+            entry[3][0].as_str().is_some_and(|verb| verb.to_ascii_uppercase().starts_with("EVAL"))
+        };
+        entries.iter().filter(script).map(|entry| entry[2].as_u64().expect("a number")).collect()
+    }
+
     /// The memory that it uses for what it holds, in bytes.
     pub(crate) fn used_memory(&self) -> u64 {
         let info = self.ask(&["info", "memory"]);

@@ -7,6 +7,7 @@
 mod account;
 mod asleep;
 mod chaos;
+mod clocks;
 mod delays;
 mod limits;
 mod outages;
