@@ -21,6 +21,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_postrider");
 /// Leases as short as the configuration allows, so that takeovers happen within a test.
 const LEASE: &str = "5s";
 
+/// libfaketime, for the wall clock alone. The loader fills in where this host has its libraries.
+pub const AN_HOUR_AHEAD: [(&str, &str); 3] = [
+    ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
+    ("FAKETIME", "+1h"),
+    ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+];
+
 /// A data directory, and processes that work in it.
 pub struct House {
     dir: tempfile::TempDir,
@@ -93,18 +100,7 @@ impl House {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        self.equip(Command::new(PROGRAM), args)
-    }
-
-    /// A role whose clock is an hour ahead.
-    pub fn an_hour_ahead(&self, role: &str) -> Process {
-        let mut command = Command::new("faketime");
-        command.args(["--exclude-monotonic", "-f", "+1h", PROGRAM]);
-        let mut command = self.equip(command, &[role]);
-        Process { child: command.stdout(Stdio::null()).spawn().unwrap() }
-    }
-
-    fn equip(&self, mut command: Command, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
         command
             .args(args)
             .arg("--data")
@@ -113,6 +109,13 @@ impl House {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command
+    }
+
+    /// A role whose clock is an hour ahead.
+    pub fn an_hour_ahead(&self, role: &str) -> Process {
+        let mut command = self.command(&[role]);
+        command.envs(AN_HOUR_AHEAD).stdout(Stdio::null());
+        Process { child: command.spawn().unwrap() }
     }
 
     /// `postrider up`, as soon as it serves.

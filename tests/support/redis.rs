@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use postrider::queue::redis::RedisConfig;
@@ -31,7 +32,7 @@ pub(crate) fn place() -> RedisConfig {
     let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let prefix = format!("test-{process}-{number}-{:08x}", rand::random::<u32>());
     // Generous: the run's server and its tests share the machine with everything else.
-    let patience = std::time::Duration::from_secs(20);
+    let patience = Duration::from_secs(20);
     let defaults = super::defaults().redis;
     RedisConfig { url: server(), prefix, submit_timeout: patience, ..defaults }
 }
@@ -73,12 +74,23 @@ impl Private {
     pub(crate) fn ask(&self, command: &[&str]) -> String {
         let asked = Command::new("redis-cli").arg("-s").arg(self.socket()).args(command).output();
         let done = asked.expect("redis-cli comes with redis-server");
-        String::from_utf8(done.stdout).expect("it answers in words")
+        // What it logs of binary arguments is cut anywhere.
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// Its keys.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.ask(&["keys", "*"]).lines().map(str::to_owned).collect()
+    }
+
+    /// The processor's time that it has used, whatever else the machine does: that of its main thread,
+    /// which runs all scripts.
+    pub(crate) fn busy(&self) -> Duration {
+        let id = self.process.id();
+        let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/schedstat"));
+        let text = text.expect("the server runs");
+        let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+        Duration::from_nanos(nanos.expect("a number"))
     }
 
     /// What its slow log says of scripts: how long each took, in microseconds.

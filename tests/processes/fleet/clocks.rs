@@ -10,10 +10,21 @@ use postrider::{
 use serde_json::json;
 
 use super::rig::Fleet;
-use crate::{processes::rig::mail, support::eventually_ok};
+use crate::{
+    processes::rig::{AN_HOUR_AHEAD, mail},
+    support::eventually_ok,
+};
+
+fn assert_the_clock_can_be_wrong() {
+    let asked = std::process::Command::new("date").arg("+%s").envs(AN_HOUR_AHEAD).output();
+    let told: i64 = String::from_utf8(asked.unwrap().stdout).unwrap().trim().parse().unwrap();
+    let ahead = told - SystemClock.now().millis() / 1_000;
+    assert!((3_500..3_700).contains(&ahead), "faketime (see tests/support/packages.sh): {ahead} s");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_whose_clocks_are_wrong_take_nothing_early_and_nothing_of_others() {
+    assert_the_clock_can_be_wrong();
     // given a worker that is in the middle of a mail
     let mut fleet = Fleet::found(&[]).await;
     let mailbox = &fleet.mailboxes(1).await[0];

@@ -41,9 +41,7 @@ pub(crate) async fn priorities_snooze_limits_and_pause_hold_over_two_processes(
     // and a snooze gives back what it drew, so that both others may go, and no more
     let until = one.now().plus(MINUTE);
     let snooze = Verdict::SnoozeJob { until, why: "not now".into() };
-    let settlement =
-        postrider::queue::Settlement { lease: first.lease, verdict: snooze, refund: true };
-    one.settle(vec![settlement]).await.unwrap();
+    settle_with(&*one, &first, snooze, true).await;
     assert_eq!(claim(&*two, 5).await.len(), 2);
     put(&*one, "a", jobs("l", 1)).await;
     assert!(claim(&*one, 5).await.is_empty());
