@@ -45,6 +45,9 @@ async fn killed(jobs: usize, kills: usize, within: Duration) {
         let moment = fleet.sink.until(1 + kill * jobs * 8 / 10 / kills);
         tokio::time::timeout(within, moment).await.expect("the fleet is at work");
         fleet.redis.kill();
+        // and a worker is restarted meanwhile
+        assert_eq!(fleet.workers.remove(0).terminate().await, 0);
+        fleet.workers.push(fleet.house.worker());
         fleet.redis.restart().await;
     }
     let accepted = submitting.await.unwrap();
@@ -72,11 +75,11 @@ async fn outage(length: Duration) {
     // given a fleet that reaches its Redis through a line that we hold
     let redis = Private::start(&KEPT).await;
     let line = Proxy::before(&redis).await;
-    // Half of what a caller may have to wait, so that a busy machine does not decide.
-    let options = [("REDIS__SUBMIT_TIMEOUT", "500ms")];
-    let mut fleet = Fleet::behind(redis, &line.url(), &options).await;
-    fleet.man().await;
+    let mut fleet = Fleet::behind(redis, &line.url(), &[]).await;
     let mailbox = &fleet.mailboxes(1).await[0];
+    // Half of what a caller may have to wait, so that a busy machine does not decide.
+    fleet.house.set("REDIS__SUBMIT_TIMEOUT", "500ms");
+    fleet.man().await;
     let caller = fleet.submitter();
     let mut accepted = Vec::new();
     for (name, fault) in [("gone", Fault::Gone), ("silent", Fault::Silent)] {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     processes::rig::{House, Process},
-    support::{eventually_within, redis::Private},
+    support::{eventually_ok, eventually_within, redis::Private},
 };
 
 /// How a production server keeps what it acknowledged.
@@ -69,6 +69,8 @@ impl Fleet {
         // Processes are killed at random here: who was near is not to blame.
         house.set("WORKER__MAX_CRASHES", "100");
         house.set("MAIL__PAUSES__EFFECT_BUSY", "1s");
+        // The machine is shared with everything else that runs now.
+        house.set("REDIS__SUBMIT_TIMEOUT", "10s");
         options.iter().for_each(|(option, value)| house.set(option, value));
         let key = house.found().await;
         Self {
@@ -127,7 +129,8 @@ impl Fleet {
 
     /// The fleet's queue, seen from outside of its processes.
     pub async fn queue(&self) -> RedisQueue {
-        RedisQueue::open(&self.redis.config()).await.unwrap()
+        let config = self.redis.config();
+        eventually_ok("the queue opens", || RedisQueue::open(&config)).await
     }
 
     /// kill -9 of a façade; its callers are not told.
