@@ -1,6 +1,7 @@
 //! Real processes, and what ends or stops them: `kill -9`, SIGSTOP, SIGTERM.
 
 mod fleet;
+mod process;
 mod rig;
 
 use std::collections::HashMap;

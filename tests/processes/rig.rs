@@ -1,19 +1,19 @@
 //! Real processes over one data directory, and the signals that end or stop them.
 
-use std::{net::SocketAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, sync::Arc};
 
 use jobs::contract::{JobId, TenantId};
 use postrider::queue::{
     JobRecord, Queue,
     redis::{RedisConfig, RedisQueue},
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStderr, Command},
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
 };
 
+use super::process::{Process, Words};
 use crate::support::{embedded_queue, eventually_ok, postgres, redis};
 
 /// The program under test.
@@ -34,11 +34,6 @@ pub struct House {
     env: Vec<(String, String)>,
     redis: Option<RedisConfig>,
     store: String,
-}
-
-/// A process of ours; killed when it is dropped.
-pub struct Process {
-    child: Child,
 }
 
 /// A process that serves callers.
@@ -202,64 +197,6 @@ fn word(line: &str, name: &str) -> String {
     let mut words = line.split_whitespace();
     let found = words.find_map(|word| word.strip_prefix(name));
     found.unwrap_or_else(|| panic!("no {name} in {line:?}")).to_owned()
-}
-
-impl Process {
-    /// One that somebody else started, to be killed when this is dropped.
-    pub fn of(child: Child) -> Self {
-        Self { child }
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id().expect("it runs")
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
-    }
-
-    /// Whether it has not ended.
-    pub fn is_up(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// `kill -9`, and the end of it.
-    pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    /// Its end, however it comes.
-    pub async fn death(mut self) {
-        self.child.wait().await.unwrap();
-    }
-
-    /// SIGTERM; the exit code.
-    pub async fn terminate(self) -> i32 {
-        self.signal(Signal::TERM);
-        self.ended().await
-    }
-
-    /// Its end; the exit code.
-    pub async fn ended(mut self) -> i32 {
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
-        ended.await.expect("it stops in time").unwrap().code().expect("it exits by itself")
-    }
-}
-
-/// What a process says on standard error.
-pub struct Words(Lines<BufReader<ChildStderr>>);
-
-impl Words {
-    /// Reads on until it says a line with these words.
-    pub async fn until(&mut self, words: &str) {
-        while let Some(line) = self.0.next_line().await.unwrap() {
-            if line.contains(words) {
-                return;
-            }
-        }
-        panic!("it ended without saying {words:?}");
-    }
 }
 
 impl Up {

@@ -43,24 +43,22 @@ async fn limited(windows: usize, kills: usize, within: Duration) {
     fleet.drained(within).await;
     fleet.account(&accepted).await.assert_clean();
     // then no window has more claims than the limit, by the server's clock
-    let records = fleet.records(&accepted).await;
-    let (mut claims, mut last_new) = (Vec::new(), Moment::from_millis(0));
-    for job in records.values() {
-        last_new = last_new.max(job.attempts[0].started_at);
-        claims.extend(job.attempts.iter().filter(|run| drew(run)).map(|run| run.started_at));
+    let (records, arrivals) = (fleet.records(&accepted).await, fleet.sink.arrivals());
+    let (mut claims, mut effects) = (Vec::new(), Vec::new());
+    let (mut last_new, mut slowest) = (Moment::from_millis(0), Duration::ZERO);
+    for job in &accepted {
+        let runs = &records[&job.id].attempts;
+        let effect = arrivals.get(&job.effect).map(|moments| moments[0]);
+        let had_it = effect.and_then(|effect| runs.iter().rfind(|run| run.started_at <= effect));
+        claims.extend(runs.iter().filter(|run| drew(run, had_it)).map(|run| run.started_at));
+        last_new = last_new.max(runs[0].started_at);
+        if let (Some(effect), Some(run)) = (effect, had_it) {
+            slowest = slowest.max(effect.since(run.started_at));
+            effects.push(effect);
+        }
     }
     assert_within("claims", &mut claims, WINDOW);
     // and no window has more effects, but for the time that a mail takes from its claim to its end
-    let arrivals = fleet.sink.arrivals();
-    let (mut effects, mut slowest) = (Vec::new(), Duration::ZERO);
-    for job in &accepted {
-        for effect in arrivals.get(&job.effect).into_iter().flatten() {
-            let runs = records[&job.id].attempts.iter().map(|run| run.started_at);
-            let its_claim = runs.filter(|claim| claim <= effect).max().expect("a claim before it");
-            slowest = slowest.max(effect.since(its_claim));
-            effects.push(*effect);
-        }
-    }
     assert_within("effects", &mut effects, WINDOW.saturating_sub(slowest));
     // and while new jobs waited, what was allowed was used
     let busy: Vec<&Moment> = claims.iter().filter(|claim| **claim <= last_new).collect();
@@ -77,9 +75,10 @@ async fn limited(windows: usize, kills: usize, within: Duration) {
     fleet.stop().await;
 }
 
-/// Whether a run kept what it drew on the limit: one that was put off did nothing, and gave it back.
-fn drew(run: &AttemptRecord) -> bool {
-    !matches!(run.outcome.as_deref(), Some("snoozed" | "released"))
+/// Whether a run kept what it drew on the limit. It gave it back when it came to its end and had no
+/// effect: it was put off, or found that a run before it had the effect and did not live to say so.
+fn drew(run: &AttemptRecord, had_the_effect: Option<&AttemptRecord>) -> bool {
+    run.outcome.as_deref() == Some("vanished") || had_the_effect.is_some_and(|had| had == run)
 }
 
 /// Fails when some window of this length has more than the limit allows.

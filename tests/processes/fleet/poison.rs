@@ -29,10 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::rig::Fleet;
-use crate::{
-    processes::rig::{Process, all_final},
-    support::defaults,
-};
+use crate::{processes::rig::all_final, support::defaults};
 
 /// Says to this program that it is a worker, and where its queue is.
 const WORKER_OF: &str = "POSTRIDER_FLEET_WORKER_OF";
@@ -89,7 +86,7 @@ async fn supervise(redis: &RedisConfig) {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true);
-        Process::of(command.spawn().unwrap()).death().await;
+        command.status().await.unwrap();
     }
 }
 

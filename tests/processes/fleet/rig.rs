@@ -8,7 +8,10 @@ use std::{
 
 use futures::{StreamExt, stream};
 use jobs::contract::JobId;
-use postrider::queue::{Inspect, JobRecord, Status, redis::RedisQueue};
+use postrider::queue::{
+    Inspect, JobRecord, Status,
+    redis::{RedisConfig, RedisQueue},
+};
 use rustix::process::Signal;
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
     submitter::{Accepted, Doors, Submitter},
 };
 use crate::{
-    processes::rig::{House, Process},
+    processes::{process::Process, rig::House},
     support::{eventually_ok, eventually_within, redis::Private},
 };
 
@@ -27,6 +30,9 @@ pub const KEPT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"]
 pub const TAKEN_OVER_AFTER: Duration = Duration::from_secs(8);
 /// Records that are read at once.
 const READERS: usize = 16;
+
+/// How long an observer waits for an answer: the machine is shared with everything else that runs.
+const PATIENT: Duration = Duration::from_secs(20);
 
 /// How many of each role.
 pub const FACADES: usize = 2;
@@ -63,14 +69,13 @@ impl Fleet {
 
     /// The same, with processes that reach their Redis at `url`.
     pub async fn behind(redis: Private, url: &str, options: &[(&str, &str)]) -> Self {
-        let place = postrider::queue::redis::RedisConfig { url: url.to_owned(), ..redis.config() };
+        let place = RedisConfig { url: url.to_owned(), ..redis.config() };
         let mut house = House::of_a_fleet(place).await;
         house.set("SCHEDULER__TICK", "200ms");
         // Processes are killed at random here: who was near is not to blame.
         house.set("WORKER__MAX_CRASHES", "100");
         house.set("MAIL__PAUSES__EFFECT_BUSY", "1s");
-        // The machine is shared with everything else that runs now.
-        house.set("REDIS__SUBMIT_TIMEOUT", "10s");
+        house.set("REDIS__SUBMIT_TIMEOUT", "20s");
         options.iter().for_each(|(option, value)| house.set(option, value));
         let key = house.found().await;
         Self {
@@ -129,7 +134,7 @@ impl Fleet {
 
     /// The fleet's queue, seen from outside of its processes.
     pub async fn queue(&self) -> RedisQueue {
-        let config = self.redis.config();
+        let config = RedisConfig { submit_timeout: PATIENT, ..self.redis.config() };
         eventually_ok("the queue opens", || RedisQueue::open(&config)).await
     }
 

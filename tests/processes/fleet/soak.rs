@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postrider::queue::{Inspect, JobFilter};
 use serde_json::{Value, json};
 
 use super::{rig::Fleet, say, size};
@@ -39,16 +40,15 @@ async fn finished_jobs_leave_no_key_behind() {
 
 /// Waits until nothing is known of any job, and there are no more keys than that; how many.
 async fn forgotten(fleet: &Fleet, most: usize) -> usize {
+    let queue = fleet.queue().await;
     eventually_ok("what is done is forgotten", || async {
+        let filter = JobFilter { limit: 1, ..JobFilter::default() };
+        let known = queue.jobs(&filter).await.map_err(|error| error.to_string())?.len();
         let keys = fleet.redis.keys();
-        let of_jobs = keys.iter().filter(|key| key.contains(":job")).count();
-        let queued = fleet.house.run(&["jobs", "list", "--json"]).await;
-        let known = serde_json::from_str::<Value>(&queued).unwrap();
-        let known = known.as_array().map_or(0, Vec::len);
         if known == 0 && keys.len() <= most {
             Ok(keys.len())
         } else {
-            Err(format!("{known} jobs are known, {of_jobs} of {} keys: {keys:?}", keys.len()))
+            Err(format!("{known} jobs or more are known; more than {most} keys: {keys:?}"))
         }
     })
     .await
