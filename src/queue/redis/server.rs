@@ -123,6 +123,15 @@ impl Server {
         }
     }
 
+    /// Sends a command that names the key which it goes by.
+    pub(super) async fn query(
+        &self,
+        command: &redis::Cmd,
+        patience: Patience,
+    ) -> Result<Value, QueueError> {
+        Ok(self.send(command, self.patience(patience)).await??)
+    }
+
     async fn send(
         &self,
         command: &redis::Cmd,

@@ -15,7 +15,7 @@
 local most = tonumber(ARGV[2])
 local byte, sub = string.byte, string.sub
 local ORDER = 37
-local DONE, COMMON = byte('C-', 1, 2)
+local DONE = byte('C')
 local ids, reply = {}, {}
 for at = 3, #ARGV do ids[at - 2] = sub(ARGV[at], 1, 26) end
 
@@ -27,11 +27,12 @@ local function complete()
   for number, text in ipairs(values_of(STATES, ids)) do
     local order = ARGV[number + 2]
     if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36)
-      and byte(text, 50) == COMMON then
+      and not is_unique(byte(text, 77)) then
       front = front or version_text() .. now_text .. 'c'
       local result = #order > ORDER and sub(order, ORDER + 1)
-      append(states, ids[number], front .. sub(text, 29) .. (result and cmsgpack.pack(result) or ''))
-      ended[#ended + 1], reply[number] = ids[number], 'c'
+      local id, count = ids[number], #ended + 1
+      states[2 * count - 1], ended[count], reply[number] = id, id, 'c'
+      states[2 * count] = front .. sub(text, 29) .. (result and cmsgpack.pack(result) or '')
       if not part or sub(text, LAST - 1, LAST - 2 + #part) ~= part then
         lane = lane_in(text)
         part = lane_part(lane)
