@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// A size of the long form, as `tests/fleet` sets it.
 fn size(name: &str, otherwise: usize) -> usize {
-    let variable = format!("POSTRIDER_FLEET_{name}");
+    let variable = format!("POSTRIDER_TEST_FLEET_{name}");
     let Ok(text) = std::env::var(&variable) else { return otherwise };
     text.parse().unwrap_or_else(|_| panic!("{variable}: expected a number, got {text:?}"))
 }

@@ -32,7 +32,7 @@ use super::rig::Fleet;
 use crate::{processes::rig::all_final, support::defaults};
 
 /// Says to this program that it is a worker, and where its queue is.
-const WORKER_OF: &str = "POSTRIDER_FLEET_WORKER_OF";
+const WORKER_OF: &str = "POSTRIDER_TEST_FLEET_WORKER_OF";
 /// Jobs that run beside the poison; with it they take all slots.
 const NEIGHBOURS: usize = 7;
 const CRASHES: u32 = 3;
