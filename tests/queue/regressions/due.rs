@@ -95,7 +95,8 @@ async fn twenty_thousand_jobs_due_in_one_second_all_run_in_short_steps() {
 #[ignore = "the long form: tests/fleet due"]
 #[allow(clippy::print_stderr, reason = "this is what a long form is run for")]
 async fn long() {
-    let jobs = std::env::var("POSTRIDER_TEST_FLEET_JOBS").map_or(100_000, |text| text.parse().unwrap());
+    let jobs =
+        std::env::var("POSTRIDER_TEST_FLEET_JOBS").map_or(100_000, |text| text.parse().unwrap());
     let server = Private::start(&["--slowlog-max-len", "100000"]).await;
     let longest = due(&server, jobs).await;
     let mut took = server.slow_scripts();
