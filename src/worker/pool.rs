@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{WorkerConfig, buffer::Buffer, last_chance::Place, perform::Performer, run::Run};
+use super::{WorkerConfig, buffer::Buffer, perform::Performer, run::Run};
 use crate::queue::{Ask, Claimed, Claims, QueueError};
 
 /// Jobs claimed in one call.
@@ -23,9 +22,10 @@ pub(super) struct Pool {
     /// The queue it claims from.
     queue: String,
     slots: Arc<Semaphore>,
+    size: u32,
     performer: Arc<Performer>,
     /// Claimed and not begun.
-    pub(super) buffer: Arc<Buffer<Run>>,
+    pub(super) buffer: Arc<Buffer<Box<Run>>>,
 }
 
 impl Pool {
@@ -39,6 +39,7 @@ impl Pool {
             worker: worker.to_owned(),
             queue: queue.to_owned(),
             slots: Arc::new(Semaphore::new(config.slots(queue) as usize)),
+            size: config.slots(queue),
             performer,
             buffer: Arc::new(Buffer::new()),
         }
@@ -67,8 +68,12 @@ impl Pool {
                 }
             }
         }
-        let left = self.buffer.close();
-        join_all(left.into_iter().map(|run| self.performer.give_back(run))).await;
+        for run in self.buffer.close() {
+            self.performer.give_back(*run);
+        }
+        // A slot is free when its verdict is stored: with all of them, nothing is left to write.
+        let all = self.slots.acquire_many(self.size).await;
+        drop(all.expect("the semaphore is never closed"));
     }
 
     /// Waits for a free slot and takes all that are free, up to a batch.
@@ -104,10 +109,12 @@ impl Pool {
     ) {
         let nothing = claims.jobs.is_empty();
         let (now, later) = self.performer.last_chance.sort(claims.jobs);
-        // Before any of them begins: what begins may take this process with it.
-        join_all(later.iter().map(|job| self.performer.put_off(job))).await;
-        for ((job, place), slot) in now.into_iter().zip(slots) {
-            self.hand_on(job, slot, place).await;
+        self.put_off(later).await;
+        let interrupts = self.performer.leases.watch(now.iter().map(|(job, _)| job.lease));
+        for (((job, place), interrupt), slot) in now.into_iter().zip(interrupts).zip(slots) {
+            if let Err(run) = self.buffer.push(Box::new(Run { job, interrupt, slot, place })) {
+                self.performer.give_back(*run);
+            }
         }
         // Slots that were not needed are free again here, before the wait.
         if nothing {
@@ -116,10 +123,14 @@ impl Pool {
         }
     }
 
-    async fn hand_on(&self, job: Claimed, slot: OwnedSemaphorePermit, place: Option<Place>) {
-        let interrupt = self.performer.leases.watch(job.lease);
-        if let Err(run) = self.buffer.push(Run { job, interrupt, slot, place }) {
-            self.performer.give_back(run).await;
+    /// Puts jobs off, and returns when that is stored: what begins next may take this process with it.
+    async fn put_off(&self, jobs: Vec<Claimed>) {
+        let count = u32::try_from(jobs.len()).expect("a claim has at most a batch of jobs");
+        let stored = Arc::new(Semaphore::new(jobs.len()));
+        for job in jobs {
+            let slot = Arc::clone(&stored).try_acquire_owned().expect("there is one for each");
+            self.performer.put_off(job, slot);
         }
+        drop(stored.acquire_many(count).await.expect("the semaphore is never closed"));
     }
 }

@@ -44,7 +44,7 @@ async fn forgotten(fleet: &Fleet, most: usize) -> usize {
     eventually_ok("what is done is forgotten", || async {
         let filter = JobFilter { limit: 1, ..JobFilter::default() };
         let known = queue.jobs(&filter).await.map_err(|error| error.to_string())?.len();
-        let keys = fleet.redis.keys();
+        let keys = fleet.redis.keys().await;
         if known == 0 && keys.len() <= most {
             Ok(keys.len())
         } else {
@@ -72,7 +72,7 @@ async fn long() {
         submit(&fleet, mailbox, PACE as usize).await;
         let past = u32::try_from(samples.len() + 1).unwrap();
         if began.elapsed() >= retention_for * past {
-            let sample = sample(&fleet);
+            let sample = sample(&fleet).await;
             say(format_args!("{:4} {sample}", began.elapsed().as_secs()));
             samples.push(sample);
         }
@@ -128,10 +128,10 @@ impl std::fmt::Display for Sample {
     }
 }
 
-fn sample(fleet: &Fleet) -> Sample {
+async fn sample(fleet: &Fleet) -> Sample {
     Sample {
-        keys: fleet.redis.keys().len(),
-        redis: fleet.redis.used_memory() >> 10,
+        keys: fleet.redis.keys().await.len(),
+        redis: fleet.redis.info("memory", "used_memory").await.trim().parse::<u64>().unwrap() >> 10,
         fronts: fleet.fronts.iter().map(|front| resident(front.process.id())).sum(),
         workers: fleet.workers.iter().map(|worker| resident(worker.id())).sum(),
         schedulers: fleet.schedulers.iter().map(|scheduler| resident(scheduler.id())).sum(),

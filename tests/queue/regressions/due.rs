@@ -99,7 +99,7 @@ async fn long() {
         std::env::var("POSTRIDER_TEST_FLEET_JOBS").map_or(100_000, |text| text.parse().unwrap());
     let server = Private::start(&["--slowlog-max-len", "100000"]).await;
     let longest = due(&server, jobs).await;
-    let mut took = server.slow_scripts();
+    let mut took = server.slow_scripts().await;
     took.sort_unstable_by(|a, b| b.cmp(a));
     eprintln!(
         "{jobs} jobs due in one second, all run; {} scripts took 1 ms or more, the slowest {:?} µs; \
@@ -125,8 +125,8 @@ async fn due(server: &Private, count: usize) -> Duration {
         });
         waiting.extend(put(&queue, &format!("tenant-{}", batch % 10), later.collect()).await);
     }
-    server.configure("slowlog-log-slower-than", "1000");
-    server.ask(&["slowlog", "reset"]);
+    server.configure("slowlog-log-slower-than", "1000").await;
+    server.ask::<()>("SLOWLOG RESET").await.unwrap();
 
     // when a worker does what is due, as it is told, and a scheduler tends the queue
     let mut watch = Watch::over(server);

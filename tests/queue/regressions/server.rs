@@ -105,7 +105,7 @@ async fn every_key_of_a_shard_lies_in_one_slot() {
     queue.promote(10).await.unwrap();
 
     // then each key says in braces to which shard it belongs: a cluster goes by that alone
-    let keys = server.keys();
+    let keys = server.keys().await;
     let tags: BTreeSet<&str> = keys
         .iter()
         .map(|key| {
