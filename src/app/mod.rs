@@ -3,7 +3,12 @@
 mod dev;
 mod roles;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jobs::contract::{
     Ports,
@@ -26,6 +31,10 @@ use crate::{
 
 /// The file of the embedded queue, inside the data directory.
 const QUEUE_FILE: &str = "queue.sqlite";
+
+/// How long a role waits for its queue and store to be there, and how often it looks.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether the embedded default may make what it needs: its directory, its schema, its secret key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +82,25 @@ impl App {
         let ports = Arc::new(ports(&config, &store, &queue)?);
         let intake = Intake::new(jobs::catalogue(), limits.clone());
         Ok(Self { config: Arc::new(config), queue, store, limits, intake, ports })
+    }
+
+    /// The same for a role, which waits for a while for what is out of reach: after a power cut a Redis
+    /// that reads its file takes longer to start than those who need it.
+    ///
+    /// # Errors
+    ///
+    /// Why one of them cannot be opened, or still not.
+    pub async fn open_patiently(config: Config) -> Result<Self, Failure> {
+        let began = Instant::now();
+        loop {
+            match Self::open(config.clone(), Embedded::No).await {
+                Err(failure) if failure.passes() && began.elapsed() < START_PATIENCE => {
+                    tracing::warn!(error = %failure, "cannot start yet; trying again");
+                    tokio::time::sleep(START_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// Brings the store to the schema of this program, and says what was done.

@@ -5,6 +5,9 @@ use std::{fmt, io, process::ExitCode};
 use super::{apply::ApplyError, keys::KeysError};
 use crate::{config::ConfigError, queue::QueueError};
 
+/// `EX_UNAVAILABLE`.
+const UNAVAILABLE: u8 = 69;
+
 /// Why a command did not do what was asked. The codes are those of `sysexits.h`, where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -27,7 +30,7 @@ impl Failure {
 
     /// Something that is needed cannot be reached (69, `EX_UNAVAILABLE`).
     pub fn unavailable(sentence: impl Into<String>) -> Self {
-        Self { code: 69, sentence: sentence.into() }
+        Self { code: UNAVAILABLE, sentence: sentence.into() }
     }
 
     /// A file or directory cannot be made or written to (73, `EX_CANTCREAT`).
@@ -38,6 +41,11 @@ impl Failure {
     /// The configuration is wrong (78, `EX_CONFIG`).
     pub fn config(sentence: impl Into<String>) -> Self {
         Self { code: 78, sentence: sentence.into() }
+    }
+
+    /// Whether it may well be over a moment later: something cannot be reached.
+    pub fn passes(&self) -> bool {
+        self.code == UNAVAILABLE
     }
 
     /// The exit code.

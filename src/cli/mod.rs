@@ -233,7 +233,7 @@ impl Globals {
         roles: Roles,
         out: &mut Out<'_>,
     ) -> Result<(), Failure> {
-        let app = App::open(self.read(flags)?, Embedded::No).await?;
+        let app = App::open_patiently(self.read(flags)?).await?;
         let ready = |address| out.ready(address, None);
         app.run_roles(roles, signals::shutdown()?, ready).await
     }

@@ -9,6 +9,7 @@
 
 mod apalis;
 mod buffer;
+mod last_chance;
 mod leases;
 mod perform;
 mod pool;
@@ -22,7 +23,9 @@ use serde::Deserialize;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::perform::QueueClock;
-use self::{leases::Leases, perform::Performer, pool::Pool, settle::Settler};
+use self::{
+    last_chance::LastChance, leases::Leases, perform::Performer, pool::Pool, settle::Settler,
+};
 use crate::{config::Ranges, queue::Queue};
 
 /// How long the last verdicts may take to be stored once every run has ended.
@@ -141,6 +144,7 @@ impl Workers {
                 drained.clone(),
             ),
             leases,
+            last_chance: LastChance::new(self.config.max_crashes),
             max_crashes: self.config.max_crashes,
         }
     }

@@ -9,9 +9,10 @@ use jobs::contract::{
     Runnable, Verdict, judge,
     ports::{Clock, Progress},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
+    last_chance::{LastChance, PUT_OFF},
     leases::Leases,
     run::{Interrupt, Run},
     settle::{Ended, Settler},
@@ -29,6 +30,7 @@ pub(super) struct Performer {
     pub(super) ports: Arc<Ports>,
     pub(super) leases: Leases,
     pub(super) settler: Settler,
+    pub(super) last_chance: LastChance,
     pub(super) max_crashes: u32,
 }
 
@@ -42,7 +44,7 @@ struct Facing {
 impl Performer {
     /// Takes a run from its claim to its verdict, and hands that in.
     pub(super) async fn perform(self: Arc<Self>, run: Run) {
-        let Run { job, interrupt, slot } = run;
+        let Run { job, interrupt, slot, place } = run;
         let kind = self.catalogue.find(&job.kind);
         let facing = kind.map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
         // A panic that left this future would take every other run of the pool with it, so the net
@@ -52,13 +54,22 @@ impl Performer {
             ended.await.unwrap_or_else(|panic| (End::Panicked(words_of(&*panic)), false));
         let verdict = judge(end, &self.facts(&job, facing));
         let refund = untouched || gives_back(&verdict);
-        self.end(Ended { job, verdict, refund, slot });
+        self.end(Ended { job, verdict, refund, slot, place });
     }
 
     /// Gives a job back that was claimed and never begun.
     pub(super) fn give_back(&self, run: Run) {
-        let Run { job, slot, .. } = run;
-        self.end(Ended { job, verdict: Verdict::Release, refund: true, slot });
+        let Run { job, slot, place, .. } = run;
+        self.end(Ended { job, verdict: Verdict::Release, refund: true, slot, place });
+    }
+
+    /// Puts a job off that was claimed while another one has its last chance; `slot` is free again when
+    /// that is stored.
+    pub(super) fn put_off(&self, job: Claimed, slot: OwnedSemaphorePermit) {
+        let until = self.queue.now().plus(PUT_OFF);
+        let why = "another job that may have ended its workers runs first".to_owned();
+        let verdict = Verdict::SnoozeJob { until, why };
+        self.end(Ended { job, verdict, refund: true, slot, place: None });
     }
 
     /// Decodes and runs the job, in a task of its own if it waits, and says how that ended and whether

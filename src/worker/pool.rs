@@ -6,13 +6,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{WorkerConfig, buffer::Buffer, perform::Performer, run::Run};
-use crate::queue::{Ask, Claims, QueueError};
+use crate::queue::{Ask, Claimed, Claims, QueueError};
 
 /// Jobs claimed in one call.
 const BATCH: u32 = 100;
-/// The pause after a first failure, and the longest one.
+/// The pause after a first failure, and the longest one: work goes on within 5 s after an outage, of
+/// which a new connection may need some as well.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The slots of one queue.
 pub(super) struct Pool {
@@ -107,9 +108,11 @@ impl Pool {
         shutdown: &CancellationToken,
     ) {
         let nothing = claims.jobs.is_empty();
-        let interrupts = self.performer.leases.watch(claims.jobs.iter().map(|job| job.lease));
-        for ((job, interrupt), slot) in claims.jobs.into_iter().zip(interrupts).zip(slots) {
-            if let Err(run) = self.buffer.push(Box::new(Run { job, interrupt, slot })) {
+        let (now, later) = self.performer.last_chance.sort(claims.jobs);
+        self.put_off(later).await;
+        let interrupts = self.performer.leases.watch(now.iter().map(|(job, _)| job.lease));
+        for (((job, place), interrupt), slot) in now.into_iter().zip(interrupts).zip(slots) {
+            if let Err(run) = self.buffer.push(Box::new(Run { job, interrupt, slot, place })) {
                 self.performer.give_back(*run);
             }
         }
@@ -118,5 +121,16 @@ impl Pool {
             let arrival = self.performer.queue.wait(&self.queue, claims.seen, claims.next_at);
             let _ = shutdown.run_until_cancelled(arrival).await;
         }
+    }
+
+    /// Puts jobs off, and returns when that is stored: what begins next may take this process with it.
+    async fn put_off(&self, jobs: Vec<Claimed>) {
+        let count = u32::try_from(jobs.len()).expect("a claim has at most a batch of jobs");
+        let stored = Arc::new(Semaphore::new(jobs.len()));
+        for job in jobs {
+            let slot = Arc::clone(&stored).try_acquire_owned().expect("there is one for each");
+            self.performer.put_off(job, slot);
+        }
+        drop(stored.acquire_many(count).await.expect("the semaphore is never closed"));
     }
 }

@@ -2,6 +2,7 @@
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::last_chance::Place;
 use crate::queue::Claimed;
 
 /// A claimed job, the slot it takes, and the line by which it can be called off.
@@ -12,6 +13,8 @@ pub(super) struct Run {
     pub(super) interrupt: oneshot::Receiver<Interrupt>,
     /// The slot; given back by dropping it, once the verdict is stored.
     pub(super) slot: OwnedSemaphorePermit,
+    /// The place of a job on its last chance, which it keeps for as long as its slot.
+    pub(super) place: Option<Place>,
 }
 
 /// Why a run must end early.

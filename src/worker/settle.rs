@@ -6,7 +6,7 @@ use jobs::contract::Verdict;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::leases::Leases;
+use super::{last_chance::Place, leases::Leases};
 use crate::queue::{Claimed, Queue, Settled, Settlement};
 
 /// Verdicts stored in one call.
@@ -25,6 +25,8 @@ pub(super) struct Ended {
     pub(super) refund: bool,
     /// The slot that it took.
     pub(super) slot: OwnedSemaphorePermit,
+    /// The place of a job on its last chance.
+    pub(super) place: Option<Place>,
 }
 
 impl Ended {
@@ -78,7 +80,7 @@ async fn store(
         leases.forget(batch.iter().map(|ended| ended.job.lease));
         batch.iter().zip(answers).for_each(|(ended, answer)| log(ended, answer));
         // Only now are the slots free: the next claim must not overtake these verdicts.
-        batch.drain(..).for_each(|ended| drop(ended.slot));
+        batch.drain(..).for_each(|ended| drop((ended.slot, ended.place)));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Real processes, and what ends or stops them: `kill -9`, SIGSTOP, SIGTERM.
 
+mod fleet;
+mod process;
 mod rig;
 
 use std::collections::HashMap;
@@ -67,7 +69,7 @@ async fn workers_that_are_killed_lose_nothing_and_send_nothing_twice(house: Hous
     // given a façade, three workers and a mail server
     let server = Rehearsal::start(Script::new()).await.unwrap();
     let up = house.up().await;
-    house.mailbox(ACCOUNT, &server).await;
+    house.mailbox(ACCOUNT, server.addr()).await;
     let mut workers = vec![house.worker(), house.worker()];
     // when workers are killed and replaced while a campaign goes out
     let to = recipients("kill", 300);
@@ -88,7 +90,7 @@ async fn what_was_acknowledged_survives_kill_9_of_the_whole_process(house: House
     // given one process that does everything
     let server = Rehearsal::start(Script::new()).await.unwrap();
     let mut up = house.up().await;
-    house.mailbox(ACCOUNT, &server).await;
+    house.mailbox(ACCOUNT, server.addr()).await;
     // when it is killed right after each acknowledgement
     let (mut to, mut ids): (Vec<String>, Vec<JobId>) = Default::default();
     for round in 0..5 {
@@ -109,7 +111,7 @@ async fn a_worker_that_was_only_asleep_does_not_send_what_another_has_sent(house
     house.found().await;
     let script = Script::new().recipient("ada@example.org", [Act::Mute(Phase::Rcpt)]);
     let server = Rehearsal::start(script).await.unwrap();
-    house.mailbox(ACCOUNT, &server).await;
+    house.mailbox(ACCOUNT, server.addr()).await;
     let sleeper = house.worker();
     let _scheduler = house.scheduler();
     let payload = mail(ACCOUNT, "ada@example.org")["payload"].to_string();
@@ -136,7 +138,7 @@ async fn a_polite_stop_burns_no_attempt(house: House) {
     // given a process in the middle of a campaign
     let server = Rehearsal::start(Script::new()).await.unwrap();
     let mut up = house.up().await;
-    house.mailbox(ACCOUNT, &server).await;
+    house.mailbox(ACCOUNT, server.addr()).await;
     let to = recipients("polite", 200);
     let ids = up.send_to(ACCOUNT, &to).await;
     // when it is asked to stop, again and again

@@ -1,37 +1,39 @@
 //! Real processes over one data directory, and the signals that end or stop them.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, sync::Arc};
 
 use jobs::contract::{JobId, TenantId};
-use postrider::{
-    mail::Rehearsal,
-    queue::{
-        JobRecord, Queue,
-        redis::{RedisConfig, RedisQueue},
-    },
+use postrider::queue::{
+    JobRecord, Queue,
+    redis::{RedisConfig, RedisQueue},
 };
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::Command,
 };
 
-use crate::support::{embedded_queue, eventually_ok, redis};
+use super::process::{Process, Words};
+use crate::support::{embedded_queue, eventually_ok, postgres, redis};
 
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_postrider");
 /// Leases as short as the configuration allows, so that takeovers happen within a test.
 const LEASE: &str = "5s";
+
+/// libfaketime, for the wall clock alone. The loader fills in where this host has its libraries.
+pub const AN_HOUR_AHEAD: [(&str, &str); 3] = [
+    ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1"),
+    ("FAKETIME", "+1h"),
+    ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+];
 
 /// A data directory, and processes that work in it.
 pub struct House {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
     redis: Option<RedisConfig>,
-}
-
-/// A process of ours; killed when it is dropped.
-pub struct Process {
-    child: Child,
+    store: String,
 }
 
 /// A process that serves callers.
@@ -54,25 +56,46 @@ impl House {
             ("POSTRIDER_SECRET_KEY", "cG9zdHJpZGVyIHRlc3RzIHVzZSB0aGlzIHNlY3JldCE="),
         ];
         let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
-        Self { dir, env, redis: None }
+        Self { dir, env, redis: None, store: String::new() }
     }
 
     /// The same with its queue in Redis.
     pub fn with_redis() -> Self {
+        Self::at(redis::place())
+    }
+
+    fn at(place: RedisConfig) -> Self {
         let mut house = Self::new();
-        let place = redis::place();
-        house.env.push(("POSTRIDER_REDIS__URL".into(), place.url.clone()));
-        house.env.push(("POSTRIDER_REDIS__PREFIX".into(), place.prefix.clone()));
+        house.set("REDIS__URL", &place.url);
+        house.set("REDIS__PREFIX", &place.prefix);
         house.redis = Some(place);
         house
     }
 
-    fn data(&self) -> PathBuf {
+    /// One with its queue at `place` and its store in a schema of its own, as a fleet has it.
+    pub async fn of_a_fleet(place: RedisConfig) -> Self {
+        let mut house = Self::at(place);
+        house.store = postgres::schema().await;
+        house.env.push(("POSTRIDER_STORE__URL".into(), house.store.clone()));
+        house
+    }
+
+    /// Where the store of a fleet is.
+    pub fn store_url(&self) -> &str {
+        &self.store
+    }
+
+    /// Sets an option for the processes that start from now on: `SECTION__KEY`.
+    pub fn set(&mut self, option: &str, value: &str) {
+        self.env.push((format!("POSTRIDER_{option}"), value.to_owned()));
+    }
+
+    pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
         command
             .args(args)
             .arg("--data")
@@ -83,28 +106,44 @@ impl House {
         command
     }
 
+    /// A role whose clock is an hour ahead.
+    pub fn an_hour_ahead(&self, role: &str) -> Process {
+        let mut command = self.command(&[role]);
+        command.envs(AN_HOUR_AHEAD).stdout(Stdio::null());
+        Process { child: command.spawn().unwrap() }
+    }
+
     /// `postrider up`, as soon as it serves.
     pub async fn up(&self) -> Up {
-        let mut child = self
-            .command(&["up", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let (process, line) = self.serving(&["up", "--listen", "127.0.0.1:0"]).await;
+        Up { url: word(&line, "url="), key: word(&line, "key="), process }
+    }
+
+    /// `postrider serve`, as soon as it serves, and where.
+    pub async fn serve(&self) -> (Process, String) {
+        let (process, line) = self.serving(&["serve", "--listen", "127.0.0.1:0"]).await;
+        (process, word(&line, "url="))
+    }
+
+    async fn serving(&self, args: &[&str]) -> (Process, String) {
+        let mut child = self.command(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.next_line().await.unwrap().expect("a line before the end");
-        let word = |name: &str| {
-            line.split_whitespace()
-                .find_map(|w| w.strip_prefix(name))
-                .unwrap_or_else(|| panic!("no {name} in {line:?}"))
-                .to_owned()
-        };
-        Up { url: word("url="), key: word("key="), process: Process { child } }
+        (Process { child }, line)
     }
 
     /// `postrider worker`.
     pub fn worker(&self) -> Process {
         let child = self.command(&["worker"]).stdout(Stdio::null()).spawn().unwrap();
         Process { child }
+    }
+
+    /// `postrider worker`, and what it says to people.
+    pub fn talking_worker(&self) -> (Process, Words) {
+        let mut command = self.command(&["worker"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let says = BufReader::new(child.stderr.take().unwrap()).lines();
+        (Process { child }, Words(says))
     }
 
     /// `postrider scheduler`.
@@ -120,19 +159,26 @@ impl House {
         String::from_utf8(done.stdout).unwrap()
     }
 
-    /// A store with tenant `dev`, where no `up` makes it.
-    pub async fn found(&self) {
+    /// A store with tenant `dev`, where no `up` makes it; the tenant's key.
+    pub async fn found(&self) -> String {
         self.run(&["migrate"]).await;
-        self.run(&["keys", "create", "--tenant", "dev", "--create-tenant"]).await;
+        let create = ["keys", "create", "--tenant", "dev", "--create-tenant", "--json"];
+        let made: Value = serde_json::from_str(&self.run(&create).await).unwrap();
+        made["key"].as_str().unwrap().to_owned()
     }
 
     /// A mailbox that sends through `server`, without limits that a test would feel.
-    pub async fn mailbox(&self, address: &str, server: &Rehearsal) {
+    pub async fn mailbox(&self, address: &str, server: SocketAddr) {
+        self.limited_mailbox(address, server, "100000/min").await;
+    }
+
+    /// A mailbox that sends through `server`, with this limit.
+    pub async fn limited_mailbox(&self, address: &str, server: SocketAddr, limit: &str) {
         let file = self.dir.path().join(format!("{address}.toml"));
         let text = format!(
             "[[mailboxes]]\nemail_address = \"{address}\"\ntransport = \"smtp\"\nhost = \"127.0.0.1\"\n\
-             port = {}\nsecurity = \"none\"\nlimits = [\"100000/min\"]\n",
-            server.addr().port()
+             port = {}\nsecurity = \"none\"\nlimits = [\"{limit}\"]\n",
+            server.port()
         );
         std::fs::write(&file, text).unwrap();
         self.run(&["apply", file.to_str().unwrap()]).await;
@@ -147,23 +193,10 @@ impl House {
     }
 }
 
-impl Process {
-    pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id().expect("it runs")).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
-    }
-
-    /// `kill -9`, and the end of it.
-    pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    /// SIGTERM; the exit code.
-    pub async fn terminate(mut self) -> i32 {
-        self.signal(Signal::TERM);
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
-        ended.await.expect("it stops in time").unwrap().code().expect("it exits by itself")
-    }
+fn word(line: &str, name: &str) -> String {
+    let mut words = line.split_whitespace();
+    let found = words.find_map(|word| word.strip_prefix(name));
+    found.unwrap_or_else(|| panic!("no {name} in {line:?}")).to_owned()
 }
 
 impl Up {

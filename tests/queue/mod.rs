@@ -8,5 +8,6 @@ mod exam;
 pub(crate) mod jobs;
 mod model;
 mod redis;
+mod regressions;
 mod sqlite;
 mod walk;

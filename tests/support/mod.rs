@@ -4,6 +4,7 @@ pub mod browser;
 mod faulty;
 pub mod mail;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
@@ -32,7 +33,20 @@ where
     E: std::fmt::Debug,
     F: Future<Output = Result<T, E>>,
 {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    eventually_within(PATIENCE, what, attempt).await
+}
+
+/// The same with a patience of its own.
+pub async fn eventually_within<T, E, F>(
+    patience: Duration,
+    what: &str,
+    attempt: impl Fn() -> F,
+) -> T
+where
+    E: std::fmt::Debug,
+    F: Future<Output = Result<T, E>>,
+{
+    let deadline = tokio::time::Instant::now() + patience;
     let mut beat = tokio::time::interval(BEAT);
     loop {
         match attempt().await {

@@ -178,6 +178,29 @@ kind!(
     }
 );
 
+/// Asks at each attempt to come again after a while.
+#[derive(Serialize, Deserialize)]
+pub struct Comes {
+    pub stage: String,
+}
+
+impl Comes {
+    pub const AGAIN_AFTER: Duration = Duration::from_millis(150);
+}
+
+impl Job for Comes {
+    const KIND: &'static str = "comes";
+    const RETRY: Retry = Retry { max_attempts: 9, waits: &[LONG], jitter: 0.0 };
+    const TIMEOUT: Duration = LONG;
+    const PATIENCE: Duration = LONG;
+
+    async fn perform(self, _ctx: &Context) -> Outcome {
+        Presence::begin(&self.stage).end();
+        let cause = Cause::new("slow_down", "come again later");
+        Err(Stop::Retry { cause, after: Some(Self::AGAIN_AFTER) })
+    }
+}
+
 /// Panics while it is decoded.
 #[derive(Serialize)]
 pub struct DecodesBadly {}

@@ -1,7 +1,7 @@
 //! The workers: real apalis workers over the embedded queue.
 
-mod kinds;
-mod rig;
+pub(crate) mod kinds;
+pub(crate) mod rig;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 

@@ -10,7 +10,7 @@ use jobs::contract::{Catalogue, Job, JobId, LaneName, Ports, TenantId, fakes};
 use postrider::{
     queue::{
         Ask, Cancelled, Claimed, Enqueued, JobFilter, JobRecord, NewJob, Priority, Queue,
-        Submission,
+        QueueError, Submission,
     },
     worker::{QueueClock, WorkerConfig, Workers},
 };
@@ -18,9 +18,11 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::kinds::{DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps};
+use super::kinds::{
+    Comes, DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps,
+};
 pub use crate::support::eventually;
-use crate::support::{Faults, Faulty, embedded_queue};
+use crate::support::{Faults, Faulty, embedded_queue, eventually_ok};
 
 /// How long a job may take before its test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,7 +32,8 @@ pub struct Rig {
     queue: Arc<dyn Queue>,
     config: WorkerConfig,
     faults: Arc<Faults>,
-    _dir: tempfile::TempDir,
+    /// Where the embedded queue lies, for as long as it is needed.
+    _dir: Option<tempfile::TempDir>,
 }
 
 /// Workers at work, until they are stopped.
@@ -48,6 +51,7 @@ impl AtWork {
 
 fn catalogue() -> Catalogue {
     Catalogue::empty()
+        .with::<Comes>()
         .with::<DecodesBadly>()
         .with::<DropsBadly>()
         .with::<Held>()
@@ -66,6 +70,12 @@ fn tenant() -> TenantId {
 impl Rig {
     pub async fn new(name: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let rig = Self::over(name, embedded_queue(dir.path()).await);
+        Self { _dir: Some(dir), ..rig }
+    }
+
+    /// The same over a queue of the caller's.
+    pub fn over(name: &'static str, queue: Arc<dyn Queue>) -> Self {
         let config = WorkerConfig {
             queues: Vec::new(),
             concurrency: 8,
@@ -75,8 +85,12 @@ impl Rig {
             max_crashes: 3,
         };
         let faults = Arc::new(Faults::default());
-        let queue = Arc::new(Faulty::new(embedded_queue(dir.path()).await, Arc::clone(&faults)));
-        Self { name, queue, config, faults, _dir: dir }
+        let queue = Arc::new(Faulty::new(queue, Arc::clone(&faults)));
+        Self { name, queue, config, faults, _dir: None }
+    }
+
+    pub fn tenant(&self) -> TenantId {
+        tenant()
     }
 
     pub fn slots(mut self, queue: &str, slots: u32) -> Self {
@@ -128,6 +142,20 @@ impl Rig {
     }
 
     async fn submit_to(&self, queue: &str, kind: &str, payload: &str) -> JobId {
+        self.try_submit_to(queue, kind, payload).await.unwrap()
+    }
+
+    /// Submits a job to a queue that may be out of reach.
+    pub async fn try_submit<J: Job>(&self) -> Result<JobId, QueueError> {
+        self.try_submit_to(J::QUEUE, J::KIND, &json!({"stage": self.name}).to_string()).await
+    }
+
+    async fn try_submit_to(
+        &self,
+        queue: &str,
+        kind: &str,
+        payload: &str,
+    ) -> Result<JobId, QueueError> {
         let job = NewJob {
             id: JobId::generate(),
             kind: kind.to_owned(),
@@ -145,8 +173,17 @@ impl Rig {
         };
         let id = job.id;
         let submission = Submission { tenant: tenant(), jobs: vec![job], idempotency: None };
-        assert_eq!(self.queue.enqueue(submission).await.unwrap(), Enqueued::Fresh(vec![id]));
-        id
+        assert_eq!(self.queue.enqueue(submission).await?, Enqueued::Fresh(vec![id]));
+        Ok(id)
+    }
+
+    /// Waits until a worker has asked for jobs of this queue.
+    pub async fn until_asked_for(&self, queue: &str) {
+        eventually_ok("a worker asks for jobs", || async {
+            let known = self.queue.queues().await.unwrap();
+            if known.iter().any(|known| known.name == queue) { Ok(()) } else { Err(known) }
+        })
+        .await;
     }
 
     pub async fn job(&self, id: JobId) -> JobRecord {

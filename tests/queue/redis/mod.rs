@@ -15,7 +15,7 @@ use jobs::contract::JobId;
 use postrider::{
     config::Config,
     queue::{
-        NewJob, Queue, QueueError, Settled, Settlement, Status,
+        NewJob, Queue, QueueError, Settled, Settlement,
         redis::{RedisConfig, RedisQueue},
     },
 };
@@ -23,7 +23,7 @@ use postrider::{
 use super::{
     clock::TestClock,
     exam::{Adapter, exam},
-    jobs::{LEASE, MINUTE, QUEUE, claim, claims, done, ids, job, jobs, put, settle},
+    jobs::{LEASE, QUEUE, claim, claims, done, ids, job, put, settle},
 };
 use crate::support::redis::{Private, place};
 
@@ -150,28 +150,6 @@ async fn options_out_of_range_are_named() {
         // then
         assert!(error.contains(words), "{error}");
     }
-}
-
-#[tokio::test]
-async fn thousands_of_jobs_that_are_due_in_one_moment_all_run() {
-    // given what stops apalis-redis 1.0.0 for good
-    let (queue, clock) = Redis::new().open().await;
-    let run_at = Some(queue.now().plus(MINUTE));
-    for tenant in ["a", "b"] {
-        for _ in 0..5 {
-            let later = jobs("l", 1_000).into_iter().map(|j| NewJob { run_at, ..j });
-            put(&*queue, tenant, later.collect()).await;
-        }
-    }
-    assert_eq!(queue.queues().await.unwrap()[0].counts[&Status::Scheduled], 10_000);
-
-    // when
-    clock.advance(MINUTE);
-    queue.promote(500).await.unwrap();
-
-    // then
-    assert_eq!(queue.queues().await.unwrap()[0].counts[&Status::Queued], 10_000);
-    assert_eq!(drain(&*queue).await.len(), 10_000);
 }
 
 #[tokio::test]

@@ -39,6 +39,10 @@ impl Daemon {
         Self { process, guard }
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.process.id()).expect("process ids are small");
         let id = Pid::from_raw(id).expect("a child has an id");

@@ -1,9 +1,13 @@
 //! A server of one test's own; and servers of a kind, each shared by all tests that want one.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use postrider::queue::redis::RedisConfig;
-use redis::{Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
+use redis::{Client, FromRedisValue, RedisResult, Value, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -62,6 +66,40 @@ impl Private {
         let text: String = self.ask(&format!("INFO {section}")).await.unwrap();
         let found = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         found.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
+    }
+
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    /// Its keys.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        self.ask("KEYS *").await.unwrap()
+    }
+
+    /// The processor's time that it has used, whatever else the machine does: that of its main thread,
+    /// which runs all scripts.
+    pub(crate) fn busy(&self) -> Duration {
+        let id = self.daemon.id();
+        let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/schedstat"));
+        let text = text.expect("the server runs");
+        let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+        Duration::from_nanos(nanos.expect("a number"))
+    }
+
+    /// What its slow log says of scripts: how long each took, in microseconds.
+    pub(crate) async fn slow_scripts(&self) -> Vec<u64> {
+        let log: Vec<Value> = self.ask("SLOWLOG GET -1").await.unwrap();
+        let script = |entry: &Value| {
+            let Value::Array(fields) = entry else { panic!("{entry:?}") };
+            let (Value::Int(took), Value::Array(words)) = (&fields[2], &fields[3]) else {
+                panic!("{entry:?}")
+            };
+            let verb = matches!(&words[0], Value::BulkString(verb) if verb.starts_with(b"EVAL"));
+            verb.then(|| u64::try_from(*took).expect("a span"))
+        };
+        log.iter().filter_map(script).collect()
     }
 
     pub(crate) async fn connection(&self) -> RedisResult<MultiplexedConnection> {

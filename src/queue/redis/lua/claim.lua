@@ -70,7 +70,7 @@ if old[1] then load_jobs(old) end
 -- What the states of jobs that are claimed for the first time have in common.
 local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
 local states, leases, served, permits = {}, {}, {}, {}
-local till = moment(now + lease)
+local till, made = moment(now + lease), 0
 number = 0
 
 local function draw_for(buckets, id, fence)
@@ -89,7 +89,8 @@ local function claim_piece(piece)
   for place = number + 1, number + taken do
     local id, name, fence = ids[place], tickets[place], 1
     if byte(name, 28) ~= MET then
-      append(states, id, front .. sub(name, 1, 28) .. back)
+      made = made + 2
+      states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. back
       reply[place + 2] = more and id .. more or id
     else
       reply[place + 2] = id .. again(known[id], drawn, lane.shared)

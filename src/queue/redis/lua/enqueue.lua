@@ -80,8 +80,9 @@ local function look(s)
     for number = 1, #texts do ids[number] = sub(texts[number], FIRST_ID, LAST_ID) end
     s.ids, s.instead, s.answered = ids, {}, { 'fresh' }
   end
-  for number, text in ipairs(values_of(JOBS, s.ids)) do
-    if text and s.texts[number] then return { 'taken', s.ids[number] } end
+  local there = values_of(JOBS, s.ids)
+  for number = 1, #there do
+    if there[number] and s.texts[number] then return { 'taken', s.ids[number] } end
   end
 end
 
@@ -124,19 +125,26 @@ end
 local function take_in(s)
   local arrival = string.format('%010d', redis.call('HINCRBY', key('meta'), 'arrivals', 1))
   local stamp, at_once = now_text .. version_text() .. arrival, now_text .. arrival
-  local jobs, names, at_, named, lane = {}, {}, 1, nil, nil
+  local jobs, names, place = {}, {}, 1
+  -- Those of the job before: most jobs of a submission wait in one list.
+  local named, lane, rank, list, last
   for number, text in ipairs(s.texts) do
     if text then
       local id, of, priority = s.ids[number], sub(text, LANE_NUMBER, LANE_NUMBER + 3), byte(text, PRIORITY)
-      if of ~= lane then named, lane = meet(s, of), of end
-      jobs[at_], jobs[at_ + 1], names[at_], names[at_ + 1] = id, stamp .. text, '0', id
-      at_ = at_ + 2
-      if priority < AT_ONCE then
-        local index = priority - AT_ONCE + 4
-        append(named.waiting[index], '0', at_once .. sub(text, 1, LAST_ID))
-        named.counts[index] = named.counts[index] + 1
-      else
+      if of ~= lane then named, lane, rank = meet(s, of), of, nil end
+      jobs[place], jobs[place + 1], names[place], names[place + 1] = id, stamp .. text, '0', id
+      place = place + 2
+      if priority >= AT_ONCE then
         join_later(named, text, arrival)
+        rank = nil
+      else
+        if priority ~= rank then
+          rank, list = priority, named.waiting[priority - AT_ONCE + 4]
+          last = #list
+        end
+        list[last + 1], list[last + 2], last = '0', at_once .. sub(text, 1, LAST_ID), last + 2
+        local index = priority - AT_ONCE + 4
+        named.counts[index] = named.counts[index] + 1
       end
       named.count = named.count + 1
       if s.unique[number] then redis.call('SET', key('unique', s.tenant, s.unique[number]), id) end

@@ -23,17 +23,20 @@ for at = 3, #ARGV do ids[at - 2] = sub(ARGV[at], 1, 26) end
 -- Most jobs complete, and nothing more is to be done for them than to say so: the front of their state
 -- is written anew and their result put behind it. Answers those that are left.
 local function complete()
-  local states, ended, counts, left = {}, {}, {}, {}
+  local states, ended, counts, left, done = {}, {}, {}, {}, 0
   local front, lane, part
-  for number, text in ipairs(values_of(STATES, ids)) do
-    local order = ARGV[number + 2]
-    if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36)
-      and not is_unique(byte(text, 77)) then
+  local texts = values_of(STATES, ids)
+  for number = 1, #ids do
+    local text, order, letter = texts[number], ARGV[number + 2], nil
+    if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36) then
+      letter = byte(text, 77)
+    end
+    if letter == INSIDE or letter == APART then
       front = front or version_text() .. now_text .. 'c'
-      local result = #order > ORDER and sub(order, ORDER + 1)
-      local id, count = ids[number], #ended + 1
-      states[2 * count - 1], ended[count], reply[number] = id, id, 'c'
-      states[2 * count] = front .. sub(text, 29) .. (result and cmsgpack.pack(result) or '')
+      local id, result = ids[number], #order > ORDER and cmsgpack.pack(sub(order, ORDER + 1)) or ''
+      done = done + 1
+      states[2 * done - 1], ended[done], reply[number] = id, id, 'c'
+      states[2 * done] = front .. sub(text, 29) .. result
       if not part or sub(text, LAST - 1, LAST - 2 + #part) ~= part then
         lane = lane_in(text)
         part = lane_part(lane)

@@ -1,0 +1,62 @@
+//! A process, the signals that end or stop it, and what it says.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{BufReader, Lines},
+    process::{Child, ChildStderr},
+};
+
+/// A process of ours; killed when it is dropped.
+pub struct Process {
+    pub(super) child: Child,
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Whether it has not ended.
+    pub fn is_up(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// `kill -9`, and the end of it.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM; the exit code.
+    pub async fn terminate(self) -> i32 {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Its end; the exit code.
+    pub async fn ended(mut self) -> i32 {
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait());
+        ended.await.expect("it stops in time").unwrap().code().expect("it exits by itself")
+    }
+}
+
+/// What a process says on standard error.
+pub struct Words(pub(super) Lines<BufReader<ChildStderr>>);
+
+impl Words {
+    /// Reads on until it says a line with these words.
+    pub async fn until(&mut self, words: &str) {
+        while let Some(line) = self.0.next_line().await.unwrap() {
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("it ended without saying {words:?}");
+    }
+}
