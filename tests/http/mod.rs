@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adapters;
 mod admin;
 mod browser;
 mod connections;
@@ -18,6 +19,7 @@ mod openapi;
 mod page;
 mod property;
 mod raw;
+mod reach;
 mod scopes;
 mod status;
 mod strangers;
