@@ -4,6 +4,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::origin::Network;
 use crate::config::{Rate, duration};
 
 /// The section `[http]` of the configuration.
@@ -16,6 +17,8 @@ pub struct HttpConfig {
     /// Where the admin listener listens, if anywhere.
     #[serde(deserialize_with = "optional_address")]
     pub admin_listen: Option<SocketAddr>,
+    /// The proxies in front of the façade, whose word on where a request comes from is taken.
+    pub proxies: Vec<Network>,
     /// Requests of a tenant.
     pub rate_limit: Rate,
     /// Requests without a good key, of each address.
@@ -131,6 +134,7 @@ mod tests {
             ("KEY_CACHE", "6s", "http.key_cache: expected 0s to 5s, got 6000ms"),
             ("IDEMPOTENCY_KEEP", "5m", "http.idempotency_keep: expected 1h to 30d"),
             ("WAITERS", "0", "http.waiters: expected 1 to 10000, got 0"),
+            ("PROXIES", "[\"10.0.0.0/33\"]", "http.proxies[0]: expected an address or a network"),
             ("RATE_LIMIT", "lots", "http.rate_limit: expected a rate such as 60/min"),
         ] {
             let said = with(name, value).unwrap_err();

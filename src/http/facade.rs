@@ -22,7 +22,7 @@ use super::{
     exchange::{Exchange, known, refuse},
     limits::Allowance,
     negotiate::{self, Media},
-    openapi,
+    openapi, origin,
     router::Route,
     serve::{self, Manners},
     strangers::Strangers,
@@ -148,7 +148,8 @@ impl Engine {
     ) -> Result<Response<Body>, ApiError> {
         let route = Route::of(request.method(), request.uri().path())?;
         exchange.route = route.template();
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
+        origin::find(&mut head, &self.config.proxies);
         match route {
             Route::Options(allow) => Ok(options(allow)),
             Route::Document => {

@@ -5,8 +5,11 @@
 mod adapters;
 mod admin;
 mod browser;
+mod canaries;
 mod connections;
+mod crashes;
 mod errors;
+mod every_answer;
 mod house;
 mod idempotency;
 mod isolation;

@@ -63,6 +63,36 @@ async fn a_key_that_was_good_before_is_none_of_theirs() {
 }
 
 #[tokio::test]
+async fn behind_a_proxy_each_address_has_an_allowance_of_its_own() {
+    let house = House::with(|http| {
+        http.strangers = "3/h".parse().unwrap();
+        http.proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let from = |address: &str, key| {
+        // What comes before the proxy's own word may be anybody's invention.
+        let forwarded = format!("203.0.113.{}, {address}", rand::random::<u8>());
+        stranger(&house, key).header("x-forwarded-for", forwarded)
+    };
+    for _ in 0..3 {
+        assert_eq!(sent(from("198.51.100.1", "prk_no")).await.status(), 401);
+    }
+    assert_eq!(sent(from("198.51.100.1", "prk_no")).await.status(), 429);
+    // Somebody else behind the same proxy, with a key that was never seen before.
+    assert_eq!(sent(from("198.51.100.2", ACME)).await.status(), 404);
+}
+
+#[tokio::test]
+async fn who_is_no_proxy_of_ours_is_not_believed() {
+    let house = three_an_hour().await;
+    let from = |n| stranger(&house, "prk_no").header("x-forwarded-for", format!("198.51.100.{n}"));
+    for n in 0..3 {
+        assert_eq!(sent(from(n)).await.status(), 401);
+    }
+    assert_eq!(sent(from(4)).await.status(), 429);
+}
+
+#[tokio::test]
 async fn the_store_is_not_asked_for_those_who_are_turned_away() {
     let house = three_an_hour().await;
     for _ in 0..50 {

@@ -13,6 +13,9 @@ use tokio::{
 
 use super::PATIENCE;
 
+/// The narrowest window of a desk; what is narrower is a phone's screen.
+const NARROWEST: u32 = 500;
+
 /// One browser with one window; it ends with this.
 pub struct Browser {
     driver: Child,
@@ -77,10 +80,13 @@ impl Browser {
         self.post("se/log", &json!({ "type": "browser" })).await
     }
 
-    /// Keeps a picture of the window where the tests' artefacts go, if they go anywhere
-    /// (`POSTRIDER_TEST_ARTEFACTS`).
+    /// Keeps a picture of the window for people to look at: below `target/`, or where
+    /// `POSTRIDER_TEST_ARTEFACTS` says.
     pub async fn picture(&self, name: &str) {
-        let Some(dir) = std::env::var_os("POSTRIDER_TEST_ARTEFACTS") else { return };
+        let dir = std::env::var_os("POSTRIDER_TEST_ARTEFACTS").map_or_else(
+            || Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures"),
+            std::path::PathBuf::from,
+        );
         let answer = ask(self.client.get(format!("{}/screenshot", self.session))).await;
         let png = STANDARD.decode(answer.as_str().unwrap()).unwrap();
         std::fs::create_dir_all(&dir).unwrap();
@@ -117,9 +123,14 @@ fn capabilities(profile: &Path, width: u32, height: u32, dark: bool) -> Value {
     if dark {
         args.push("--blink-settings=preferredColorScheme=0".to_owned());
     }
+    let mut options = json!({ "args": args });
+    if width < NARROWEST {
+        let metrics = json!({"width": width, "height": height, "pixelRatio": 2.0, "touch": true});
+        options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
+    }
     json!({"capabilities": {"alwaysMatch": {
         "browserName": "chrome",
-        "goog:chromeOptions": {"args": args},
+        "goog:chromeOptions": options,
         "goog:loggingPrefs": {"browser": "ALL"},
     }}})
 }
