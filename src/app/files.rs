@@ -7,7 +7,7 @@ const OTHERS: u64 = 256;
 
 /// How many of so many connections there is room for. Raises this process's own limit for that, as far as
 /// the host allows: many hosts begin with 1024 and allow a million.
-pub(super) fn room_for(connections: usize) -> usize {
+pub(crate) fn room_for(connections: usize) -> usize {
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHERS);
     let limit = getrlimit(Resource::Nofile);
     let Some(raised) = raised(limit.current, limit.maximum, wanted) else { return connections };

@@ -11,6 +11,7 @@ use jobs::contract::{
     ports::{Ledger, Mailboxes, Suppressions},
 };
 
+pub(crate) use self::files::room_for;
 pub use self::roles::Roles;
 use crate::{
     cli::Failure,

@@ -89,11 +89,7 @@ struct Again {
 
 const FIRST: Again = Again { fence: 1, attempt: 1, crashes: 0, due_at: None, cursor: None };
 
-fn claimed(
-    shard: usize,
-    fields: &mut Fields,
-    lease_until: Moment,
-) -> Result<Claimed, QueueError> {
+fn claimed(shard: usize, fields: &mut Fields, lease_until: Moment) -> Result<Claimed, QueueError> {
     let head = fields.text()?;
     let (id, again) = head.split_at_checked(ID).unwrap_or((&head, ""));
     let id = job_of(id)?;
