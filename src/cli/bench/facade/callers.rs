@@ -181,14 +181,20 @@ impl Crowd {
         gathered: &AtomicUsize,
     ) -> Result<(), Failure> {
         let began = Instant::now();
-        let mut line = Line::open(served.address, submitter(0)).await?;
         let probe = get(&served.key, &jobs[0], "prefer: wait=1\r\nif-none-match: \"none\"");
-        while gathered.load(Relaxed) < jobs.len() || line.ask(probe.as_bytes()).await?.held {
+        loop {
+            let there = gathered.load(Relaxed);
+            if there == jobs.len() {
+                // A new line each time: one on which nothing is said for long is closed.
+                let mut line = Line::open(served.address, submitter(0)).await?;
+                if !line.ask(probe.as_bytes()).await?.held {
+                    return Ok(());
+                }
+            }
             if let Some(ended) = self.0.try_join_next() {
                 return Err(failed(ended));
             }
             if began.elapsed() > PATIENCE * 2 {
-                let there = gathered.load(Relaxed);
                 return Err(Failure::unavailable(format!(
                     "{there} of {} callers wait",
                     jobs.len()
@@ -196,7 +202,6 @@ impl Crowd {
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
     }
 
     /// Says so when one of them has left.
