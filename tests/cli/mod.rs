@@ -9,6 +9,7 @@ mod failures;
 mod https;
 mod keys;
 pub(crate) mod program;
+mod readme;
 mod remote;
 mod roles;
 mod up;

@@ -118,7 +118,8 @@ async fn no_secret_comes_out_of_a_façade() {
     let (_, lines, dir) = up.end().await;
     heard.texts = lines;
     heard.texts.push(std::fs::read_to_string(dir.path().join("log")).unwrap());
-    assert!(heard.texts.iter().any(|text| text.contains("TRACE") && text.contains("/jobs/{id}")));
+    let lines = heard.texts.concat();
+    assert!(lines.matches("a request was answered").count() > 20, "{lines}");
     heard.clean("the log", &["CANARY", PASSWORD, SECRET_KEY, &key]);
 }
 
