@@ -113,11 +113,23 @@ fn count<'de, D: Deserializer<'de>>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crate::config::Config;
 
     fn with(name: &str, value: &str) -> Result<Config, String> {
         let name = format!("POSTRIDER_HTTP__{name}");
         Config::load(None, [(name, value.to_owned())]).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_what_callers_were_promised() {
+        let http = Config::load(None, []).unwrap().http;
+        let seconds = |n| Duration::from_secs(n);
+        assert_eq!(http.rate_limit, "60/min".parse().unwrap());
+        assert_eq!((http.header_timeout, http.body_timeout), (seconds(10), seconds(10)));
+        assert_eq!((http.idempotency_keep, http.key_cache), (seconds(86_400), seconds(5)));
+        assert_eq!((http.waiters, http.stream_beat), (100, seconds(15)));
     }
 
     #[test]
