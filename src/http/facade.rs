@@ -153,7 +153,7 @@ impl Engine {
         match route {
             Route::Options(allow) => Ok(options(allow)),
             Route::Document => {
-                self.strangers.admit(&head.extensions)?;
+                self.strangers.admit(&head.extensions, false)?;
                 Ok(answer::json(self.document.clone()))
             }
             Route::Submit => {

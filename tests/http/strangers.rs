@@ -19,10 +19,10 @@ fn stranger(house: &House, key: &str) -> RequestBuilder {
 #[tokio::test]
 async fn strangers_are_turned_away_and_told_when_to_come_again() {
     let house = three_an_hour().await;
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(sent(stranger(&house, "prk_no")).await.status(), 401);
+        assert_eq!(sent(house.request(Method::GET, "/jobs/job_x")).await.status(), 401);
     }
-    assert_eq!(sent(house.request(Method::GET, "/jobs/job_x")).await.status(), 401);
 
     for request in [
         stranger(&house, "prk_no"),
@@ -39,6 +39,19 @@ async fn strangers_are_turned_away_and_told_when_to_come_again() {
         let problem: Value = response.json().await.unwrap();
         assert_eq!(problem["code"], "rate_limited");
     }
+}
+
+#[tokio::test]
+async fn a_flood_without_keys_shuts_nobody_out_who_has_one() {
+    let house = three_an_hour().await;
+    for n in 0..20 {
+        sent(house.request(Method::GET, "/jobs/job_x")).await;
+        sent(stranger(&house, &format!("no-key-{n}"))).await;
+    }
+    assert_eq!(sent(house.request(Method::GET, "/jobs/job_x")).await.status(), 429);
+    // From the same address, with a key that was never seen before.
+    assert_eq!(sent(stranger(&house, ACME)).await.status(), 404);
+    assert_eq!(house.keys.asked(), 1, "what cannot be a key is not looked up");
 }
 
 #[tokio::test]
