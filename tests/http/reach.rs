@@ -20,19 +20,26 @@ use crate::{
 };
 
 async fn house(server: &Private) -> House<RedisQueue> {
-    let queue = RedisQueue::open(&server.config()).await.unwrap();
+    let config = server.config();
+    // Who submits does not wait as long as a worker does.
+    assert!(config.submit_timeout < Duration::from_secs(1));
+    assert!(config.response_timeout > Duration::from_secs(1) + SLACK);
+    let queue = RedisQueue::open(&config).await.unwrap();
     House::over(Arc::new(queue), kinds::catalogue(), |_| {}).await
 }
 
-/// Asserts that nothing is taken in now, and that the caller hears so within a second, and when to come
-/// again, and nothing about the reason.
+/// What a busy machine adds to the second within which callers hear that nothing is taken in.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// Asserts that nothing is taken in now, and that the caller hears so in time, and when to come again, and
+/// nothing about the reason.
 async fn refuses(house: &House<RedisQueue>) {
     let began = Instant::now();
     let response = sent(house.post("/jobs", &good()).header("idempotency-key", "k")).await;
     let took = began.elapsed();
     assert_eq!(response.status(), 503);
     assert_eq!(header(&response, "retry-after"), "5");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
     let text = response.text().await.unwrap().to_lowercase();
     for inside in ["redis", "socket", "oom", "maxmemory", "script", "timed out"] {
         assert!(!text.contains(inside), "{text}");

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Stdio};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -19,6 +20,7 @@ const NARROWEST: u32 = 500;
 /// One browser with one window; it ends with this.
 pub struct Browser {
     driver: Child,
+    process: Option<Pid>,
     session: String,
     client: reqwest::Client,
     _profile: TempDir,
@@ -50,7 +52,9 @@ impl Browser {
         let answer = ask(client.post(format!("{base}/session")).json(&options)).await;
         let id = answer["sessionId"].as_str().expect("a session has an id");
         let session = format!("{base}/session/{id}");
-        Self { driver, session, client, _profile: profile }
+        let process = answer["capabilities"]["goog:processID"].as_i64();
+        let process = process.and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        Self { driver, process, session, client, _profile: profile }
     }
 
     /// Opens a page and waits until it is there.
@@ -93,14 +97,25 @@ impl Browser {
         std::fs::write(Path::new(&dir).join(format!("{name}.png")), png).unwrap();
     }
 
-    /// Ends the browser; what is only dropped leaves its processes to the host.
+    /// Ends the browser.
     pub async fn close(mut self) {
         ask(self.client.delete(&self.session)).await;
+        self.process = None;
         self.driver.kill().await.unwrap();
     }
 
     async fn post(&self, verb: &str, body: &Value) -> Value {
         ask(self.client.post(format!("{}/{verb}", self.session)).json(body)).await
+    }
+}
+
+impl Drop for Browser {
+    /// A test that fails leaves no browser behind: without its driver it would go on.
+    fn drop(&mut self) {
+        if let Some(process) = self.process {
+            // It may have ended by itself.
+            let _ = kill_process(process, Signal::KILL);
+        }
     }
 }
 
