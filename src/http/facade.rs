@@ -159,16 +159,19 @@ impl Engine {
             Route::Submit => {
                 body::declared(&head.headers, body::BATCH)?;
                 let guest = self.admit(exchange, &head).await?;
-                self.submit(&guest.caller, &exchange.id, None, &head, incoming).await
+                // Boxed: what a connection keeps room for is small, and most of them wait.
+                Box::pin(self.submit(&guest.caller, &exchange.id, None, &head, incoming)).await
             }
             Route::SubmitKind(kind) => {
                 body::declared(&head.headers, body::SINGLE)?;
                 let guest = self.admit(exchange, &head).await?;
-                self.submit(&guest.caller, &exchange.id, Some(kind), &head, incoming).await
+                let kind = Some(kind);
+                Box::pin(self.submit(&guest.caller, &exchange.id, kind, &head, incoming)).await
             }
             Route::Status(id) => {
                 let guest = self.admit(exchange, &head).await?;
-                self.status(guest, &exchange.id, &id, &head).await
+                drop(incoming);
+                Box::pin(self.status(guest, &exchange.id, &id, head)).await
             }
         }
     }
