@@ -39,6 +39,17 @@ pub enum ClientError {
     /// The key is none.
     #[error("the key has characters that no key has")]
     Key,
+    /// Somebody answers there who cannot prove to be that host.
+    #[error(
+        "{url} is not to be trusted: {words}; an authority of your own is trusted when the host trusts \
+         it, or when SSL_CERT_FILE names its certificate"
+    )]
+    Untrusted {
+        /// Where.
+        url: String,
+        /// What is wrong with its certificate.
+        words: String,
+    },
     /// Nobody answers there.
     #[error("{url} does not answer: {words}")]
     Away {
@@ -141,6 +152,10 @@ impl Client {
         };
         let words = match timeout(ANSWER_WITHIN, whole).await {
             Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(trouble)) if is_distrust(&*trouble) => {
+                let (url, words) = (self.url.clone(), trouble.to_string());
+                return Err(ClientError::Untrusted { url, words });
+            }
             Ok(Err(trouble)) => trouble.to_string(),
             Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
         };
@@ -165,11 +180,13 @@ impl Client {
                     None => return said,
                     Some(pause) => pause,
                 },
-                Err(_) => {
+                Err(ClientError::Away { .. }) => {
                     let pause = wait;
                     wait = (wait * 2).min(LONGEST_WAIT);
                     pause
                 }
+                // Asking again makes none of the others better.
+                Err(_) => return said,
             };
             if Instant::now() + pause > until {
                 return said;
@@ -230,6 +247,13 @@ type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// Whether the other side's certificate was refused.
+fn is_distrust(trouble: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = trouble.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let error = error.and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+}
 
 /// Trusts what the host trusts.
 fn connector() -> TlsConnector {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Duration}
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::{Audience, Context, Job, LaneName, Outcome, Problem, Retry};
+use super::{Audience, Context, Job, LaneName, Outcome, Problem, Retry, problem::decoder_words};
 
 /// One kind of job, with its type forgotten: what the engine works with.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ struct Of<J>(PhantomData<fn() -> J>);
 impl<J: Job> Typed for Of<J> {
     fn check(&self, payload: &Value) -> Result<Checked, Vec<Problem>> {
         let job: J = serde_path_to_error::deserialize(payload).map_err(|e| {
-            vec![Problem::new(pointer(e.path()), "invalid_payload", words(e.inner()))]
+            vec![Problem::undecodable(pointer(e.path()), "invalid_payload", e.inner())]
         })?;
         if let Some(at) = list_for_object(payload, &serde_json::to_value(&job).unwrap_or_default())
         {
@@ -113,7 +113,7 @@ impl<J: Job> Typed for Of<J> {
     }
 
     fn decode(&self, payload: &[u8]) -> Result<Box<dyn Runnable>, String> {
-        let job: J = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
+        let job: J = serde_json::from_slice(payload).map_err(|e| decoder_words(&e))?;
         Ok(Box::new(Decoded(job)))
     }
 }
@@ -123,15 +123,6 @@ struct Decoded<J>(J);
 impl<J: Job> Runnable for Decoded<J> {
     fn perform(self: Box<Self>, ctx: Arc<Context>) -> BoxFuture<'static, Outcome> {
         Box::pin(async move { self.0.perform(&ctx).await })
-    }
-}
-
-/// A decoder's words, without the names that our types happen to have.
-fn words(error: &serde_json::Error) -> String {
-    let words = error.to_string();
-    match words.split_once("expected struct ") {
-        Some((got, _)) => format!("{got}expected an object"),
-        None => words,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program put together: configuration, queue, store, and the roles that a process plays.
 
 mod dev;
+mod files;
 mod roles;
 
 use std::{
@@ -15,6 +16,7 @@ use jobs::contract::{
     ports::{Ledger, Mailboxes, Suppressions},
 };
 
+pub(crate) use self::files::room_for;
 pub use self::roles::Roles;
 use crate::{
     cli::Failure,

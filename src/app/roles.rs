@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+use super::{App, files};
 use crate::{
     cli::Failure,
     clock::SystemClock,
@@ -99,8 +99,10 @@ impl App {
     }
 
     fn facade(&self) -> Facade {
+        let mut config = self.config.http.clone();
+        config.connections = files::room_for(config.connections);
         Facade::new(FacadeDeps {
-            config: self.config.http.clone(),
+            config,
             queue: Arc::clone(&self.queue),
             intake: self.intake.clone(),
             keys: Arc::new(self.store.clone()) as Arc<dyn Keys>,

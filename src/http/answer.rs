@@ -31,6 +31,17 @@ impl Body {
     pub(super) fn told(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         Self::Told(pieces.boxed())
     }
+
+    /// The same; what is given along lives until a body of pieces is told to its end, or given up.
+    pub(super) fn along_with(self, what: impl Send + 'static) -> Self {
+        match self {
+            Self::Whole(bytes) => Self::Whole(bytes),
+            Self::Told(pieces) => Self::told(pieces.inspect(move |_| {
+                // Owned by this closure, and dropped with it.
+                let _ = &what;
+            })),
+        }
+    }
 }
 
 impl Default for Body {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::origin::Network;
 use crate::config::{Rate, duration};
 
 /// The section `[http]` of the configuration.
@@ -16,6 +17,8 @@ pub struct HttpConfig {
     /// Where the admin listener listens, if anywhere.
     #[serde(deserialize_with = "optional_address")]
     pub admin_listen: Option<SocketAddr>,
+    /// The proxies in front of the façade, whose word on where a request comes from is taken.
+    pub proxies: Vec<Network>,
     /// Requests of a tenant.
     pub rate_limit: Rate,
     /// Requests without a good key, of each address.
@@ -110,11 +113,23 @@ fn count<'de, D: Deserializer<'de>>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crate::config::Config;
 
     fn with(name: &str, value: &str) -> Result<Config, String> {
         let name = format!("POSTRIDER_HTTP__{name}");
         Config::load(None, [(name, value.to_owned())]).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_what_callers_were_promised() {
+        let http = Config::load(None, []).unwrap().http;
+        let seconds = |n| Duration::from_secs(n);
+        assert_eq!(http.rate_limit, "60/min".parse().unwrap());
+        assert_eq!((http.header_timeout, http.body_timeout), (seconds(10), seconds(10)));
+        assert_eq!((http.idempotency_keep, http.key_cache), (seconds(86_400), seconds(5)));
+        assert_eq!((http.waiters, http.stream_beat), (100, seconds(15)));
     }
 
     #[test]
@@ -131,6 +146,7 @@ mod tests {
             ("KEY_CACHE", "6s", "http.key_cache: expected 0s to 5s, got 6000ms"),
             ("IDEMPOTENCY_KEEP", "5m", "http.idempotency_keep: expected 1h to 30d"),
             ("WAITERS", "0", "http.waiters: expected 1 to 10000, got 0"),
+            ("PROXIES", "[\"10.0.0.0/33\"]", "http.proxies[0]: expected an address or a network"),
             ("RATE_LIMIT", "lots", "http.rate_limit: expected a rate such as 60/min"),
         ] {
             let said = with(name, value).unwrap_err();

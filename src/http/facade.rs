@@ -22,7 +22,7 @@ use super::{
     exchange::{Exchange, known, refuse},
     limits::Allowance,
     negotiate::{self, Media},
-    openapi,
+    openapi, origin,
     router::Route,
     serve::{self, Manners},
     strangers::Strangers,
@@ -148,26 +148,30 @@ impl Engine {
     ) -> Result<Response<Body>, ApiError> {
         let route = Route::of(request.method(), request.uri().path())?;
         exchange.route = route.template();
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
+        origin::find(&mut head, &self.config.proxies);
         match route {
             Route::Options(allow) => Ok(options(allow)),
             Route::Document => {
-                self.strangers.admit(&head.extensions)?;
+                self.strangers.admit(&head.extensions, false)?;
                 Ok(answer::json(self.document.clone()))
             }
             Route::Submit => {
                 body::declared(&head.headers, body::BATCH)?;
                 let guest = self.admit(exchange, &head).await?;
-                self.submit(&guest.caller, &exchange.id, None, &head, incoming).await
+                // Boxed: what a connection keeps room for is small, and most of them wait.
+                Box::pin(self.submit(&guest.caller, &exchange.id, None, &head, incoming)).await
             }
             Route::SubmitKind(kind) => {
                 body::declared(&head.headers, body::SINGLE)?;
                 let guest = self.admit(exchange, &head).await?;
-                self.submit(&guest.caller, &exchange.id, Some(kind), &head, incoming).await
+                let kind = Some(kind);
+                Box::pin(self.submit(&guest.caller, &exchange.id, kind, &head, incoming)).await
             }
             Route::Status(id) => {
                 let guest = self.admit(exchange, &head).await?;
-                self.status(guest, &exchange.id, &id, &head).await
+                drop(incoming);
+                Box::pin(self.status(guest, &exchange.id, &id, head)).await
             }
         }
     }

@@ -148,7 +148,7 @@ fn one(item: Value, at: &str) -> Result<JobRequest, Problem> {
     }
     serde_path_to_error::deserialize(item).map_err(|e| {
         let pointer = format!("{at}{}", pointer(e.path()));
-        Problem::new(pointer, "invalid_request", e.inner().to_string())
+        Problem::undecodable(pointer, "invalid_request", e.inner())
     })
 }
 

@@ -10,7 +10,7 @@
 //! | `router` | paths and methods |
 //! | `auth` | keys, callers, scopes |
 //! | `limits` | the tenant's requests, and the headers that tell of them |
-//! | `strangers` | how often an address may come without a good key |
+//! | `origin`, `strangers` | where a request comes from, and how often it may come without a good key |
 //! | `body`, `json`, `negotiate` | bytes, JSON that means one thing only, media types |
 //! | `form` | the three ways to write a submission |
 //! | `idempotency` | keys and fingerprints of submissions |
@@ -21,7 +21,7 @@
 //! | `codes`, `error` | every way to be refused, and how it is said |
 //! | `openapi` | the interface, described for programs |
 //! | `exchange` | what every answer carries, the log line, the count |
-//! | `serve`, `linger` | listening, connections, stopping |
+//! | `serve`, `places`, `linger` | listening, connections, stopping |
 //! | `admin` | health, readiness, metrics |
 
 pub mod admin;
@@ -41,7 +41,9 @@ mod limits;
 mod linger;
 mod negotiate;
 pub mod openapi;
+mod origin;
 mod page;
+mod places;
 mod request_id;
 mod router;
 mod serve;
@@ -56,6 +58,7 @@ pub use self::{
     codes::ErrorCode,
     config::HttpConfig,
     facade::{Facade, FacadeDeps},
+    origin::Network,
     serve::{ListenError, listen},
 };
 

@@ -14,13 +14,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Body,
     linger::{Lingering, Refuse},
+    places::{Place, Places},
 };
 
 /// The largest head of a request, and the most headers in it.
@@ -91,25 +91,22 @@ where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(manners.connections));
+    let places = Places::new(manners.connections);
     let open = TaskTracker::new();
     let grace_over = CancellationToken::new();
     let accepting = async {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let (stream, peer) = accept(&listener).await;
-            let connection = connection(
+            let place = Arc::new(places.take().await);
+            open.spawn(connection(
                 Lingering::new(stream, manners.refuse),
                 peer,
+                place,
                 manners.header_timeout,
                 stop.clone(),
                 grace_over.clone(),
                 answer.clone(),
-            );
-            open.spawn(async move {
-                connection.await;
-                drop(place);
-            });
+            ));
         }
     };
     stop.run_until_cancelled(accepting).await;
@@ -149,6 +146,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn connection<A, F>(
     stream: Lingering,
     peer: Peer,
+    place: Arc<Place>,
     header_timeout: Duration,
     stop: CancellationToken,
     grace_over: CancellationToken,
@@ -161,8 +159,12 @@ async fn connection<A, F>(
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(line.clone());
-        let answer = answer(request);
-        async { Ok::<_, Infallible>(answer.await) }
+        let (kept, answer) = (place.keep(), answer(request));
+        async {
+            // Who has to leave must not begin what nobody would hear the end of.
+            let Some(kept) = kept else { return std::future::pending().await };
+            Ok::<_, Infallible>(answer.await.map(|body| body.along_with(kept)))
+        }
     });
     let connection = protocol(header_timeout).serve_connection(TokioIo::new(stream), service);
     let cut = grace_over.cancelled();
@@ -184,6 +186,7 @@ async fn connection<A, F>(
     tokio::select! {
         () = whole => {}
         () = cut => {}
+        () = place.has_to_leave() => {}
     }
 }
 

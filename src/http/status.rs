@@ -54,7 +54,7 @@ impl Engine {
         guest: Guest,
         request_id: &RequestId,
         id: &str,
-        head: &Parts,
+        head: Parts,
     ) -> Result<Response<Body>, ApiError> {
         let media = negotiate::media(&head.headers)?;
         guest.caller.require(JOBS_READ)?;
@@ -63,8 +63,13 @@ impl Engine {
         let line = head.extensions.get().cloned();
         let question = Question { guest, id, media, line };
         match media {
-            Media::Events => self.follow(question, request_id, head).await,
-            Media::Json | Media::Page => self.show(&question, request_id, &head.headers).await,
+            Media::Events => self.follow(question, request_id, &head).await,
+            Media::Json | Media::Page => {
+                let (known, wish) = (Known::of(&head.headers), negotiate::wait(&head.headers));
+                // Headers are pieces of what was read, and keep all of it while somebody waits.
+                drop(head);
+                self.show(&question, request_id, known, wish).await
+            }
         }
     }
 
@@ -72,11 +77,11 @@ impl Engine {
         &self,
         question: &Question,
         request_id: &RequestId,
-        headers: &HeaderMap,
+        known: Known,
+        wish: Option<Duration>,
     ) -> Result<Response<Body>, ApiError> {
         let media = question.media;
-        let known = Known::of(headers);
-        let Seen { job, known, held } = match negotiate::wait(headers) {
+        let Seen { job, known, held } = match wish {
             None => Seen { job: self.read(question).await?, known, held: None },
             Some(wish) => self.hold(question, known, wish).await?,
         };

@@ -2,8 +2,9 @@
 //!
 //! Looking a key up costs a query, and saying no costs an answer; neither must be free of charge for
 //! whoever only tries. This is counted in each process for itself: it protects the process. Callers
-//! whose key has been good before are not counted, so that a flood from behind a shared address
-//! (a proxy, an office) does not shut them out.
+//! whose key has been good before are not counted, and callers with what could be a key are counted apart
+//! from those without, so that a flood from behind a shared address (a proxy, an office) does not shut
+//! them out.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -26,7 +27,8 @@ const TIDY_EVERY: u32 = 10_000;
 
 /// Counts strangers by address.
 pub(super) struct Strangers {
-    seen: DefaultKeyedRateLimiter<IpAddr>,
+    /// By address, and whether they came with what could be a key.
+    seen: DefaultKeyedRateLimiter<(IpAddr, bool)>,
     since_tidied: AtomicU32,
     clock: DefaultClock,
 }
@@ -44,15 +46,15 @@ impl Strangers {
         Self { seen, since_tidied: AtomicU32::new(0), clock: DefaultClock::default() }
     }
 
-    /// Lets a stranger pass, or says when to come again.
-    pub(super) fn admit(&self, of_request: &Extensions) -> Result<(), ApiError> {
+    /// Lets a stranger pass, or says when to come again; whether it comes with what could be a key.
+    pub(super) fn admit(&self, of_request: &Extensions, has_key: bool) -> Result<(), ApiError> {
         // Only tests of handlers have requests without an address.
         let Some(Peer(address)) = of_request.get() else { return Ok(()) };
         if self.since_tidied.fetch_add(1, Relaxed) >= TIDY_EVERY {
             self.since_tidied.store(0, Relaxed);
             self.seen.retain_recent();
         }
-        self.seen.check_key(&neighbourhood(*address)).map_err(|not_until| {
+        self.seen.check_key(&(neighbourhood(*address), has_key)).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             let seconds = u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
             let detail = "Too many requests without a good key came from this address.";
@@ -86,13 +88,14 @@ mod tests {
     fn each_address_has_an_allowance_of_its_own() {
         let strangers = Strangers::new("3/h".parse().unwrap());
         for address in ["192.0.2.1", "192.0.2.2", "2001:db8:1:1::1"] {
-            let admitted = (0..5).filter(|_| strangers.admit(&from(address)).is_ok()).count();
+            let admitted = (0..5).filter(|_| strangers.admit(&from(address), true).is_ok()).count();
             assert_eq!(admitted, 3, "{address}");
         }
         // The same host, written or chosen otherwise.
-        assert!(strangers.admit(&from("::ffff:192.0.2.1")).is_err());
-        assert!(strangers.admit(&from("2001:db8:1:1:ffff::9")).is_err());
-        assert!(strangers.admit(&from("2001:db8:1:2::1")).is_ok());
+        assert!(strangers.admit(&from("::ffff:192.0.2.1"), true).is_err());
+        assert!(strangers.admit(&from("2001:db8:1:1:ffff::9"), true).is_err());
+        assert!(strangers.admit(&from("2001:db8:1:2::1"), true).is_ok());
+        assert!(strangers.admit(&from("192.0.2.1"), false).is_ok(), "without a key, apart");
     }
 
     #[test]
@@ -102,7 +105,7 @@ mod tests {
             let address = IpAddr::from(n.to_be_bytes());
             let mut extensions = Extensions::new();
             extensions.insert(Peer(address));
-            assert!(strangers.admit(&extensions).is_ok());
+            assert!(strangers.admit(&extensions, true).is_ok());
         }
         assert!(strangers.seen.len() <= TIDY_EVERY as usize + 2, "{}", strangers.seen.len());
     }

@@ -13,4 +13,8 @@ impl Keys for Store {
         let Ok(key) = bearer.parse::<ApiKey>() else { return Ok(None) };
         Ok(self.authenticate(&key, SystemClock.now()).await?)
     }
+
+    fn is_plausible(&self, bearer: &str) -> bool {
+        bearer.parse::<ApiKey>().is_ok()
+    }
 }

@@ -104,6 +104,25 @@ async fn the_embedded_queue_is_measured_too() {
 }
 
 #[tokio::test]
+async fn a_façade_is_measured_with_callers_that_wait_and_with_strangers() {
+    for queue in ["sqlite", "redis"] {
+        let short = ["--waiting", "60", "--submissions", "40", "--flood", "200", "--json"];
+        let args = [&["bench", "facade", "--queue", queue][..], &short].concat();
+        let mut command = command(&args);
+        command.env("POSTRIDER_REDIS__URL", redis::server());
+        let document = finish(command).await.with(0).json();
+        let all = document["figures"].as_array().unwrap();
+        let named = |name: &str| all.iter().find(|figure| figure["figure"] == name).unwrap();
+        for name in ["p50, alone", "p99, flood", "p50, all wait", "p99, all wait, flood"] {
+            assert!(named(name)["value"].as_f64().unwrap() > 0.0, "{document}");
+        }
+        assert_eq!(named("memory, all wait")["promised_at_most"], 300.0);
+        assert_eq!(named("p99, all wait")["promised_at_most"], 50.0);
+        assert_eq!((&document["queue"], &document["waiting"]), (&queue.into(), &60.into()));
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_measured_is_refused() {
     let refused = |args: &'static [&'static str]| async { run(args).await };
     let Finished { code, err, .. } =

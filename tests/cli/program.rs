@@ -95,8 +95,13 @@ impl Up {
         Self::spawn(command(args), dir).await
     }
 
-    pub(crate) async fn spawn(mut command: Command, dir: TempDir) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
+    pub(crate) async fn spawn(command: Command, dir: TempDir) -> Self {
+        Self::watched(command, dir, Stdio::null()).await
+    }
+
+    /// With its log where it can be read.
+    pub(crate) async fn watched(mut command: Command, dir: TempDir, log: Stdio) -> Self {
+        command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(DEADLINE, out.next_line()).await.expect("it did not get ready");

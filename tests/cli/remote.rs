@@ -10,7 +10,7 @@ use tokio::{
 
 use super::program::{Finished, Up, command, finish, path};
 
-fn line(n: usize) -> String {
+pub(super) fn line(n: usize) -> String {
     json!({"type": "send", "tags": [format!("n{n}")], "payload": {
         "channel": "email", "account": "dev@example.com",
         "to": {"email": format!("p{n}@example.org")},

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     house::{ACME, House},
-    page::hostile,
+    page::HOSTILE_JOBS,
 };
 use crate::support::browser::Browser;
 
@@ -97,31 +97,58 @@ async fn the_page_moves_with_the_job() {
     browser.close().await;
 }
 
-#[tokio::test]
-async fn hostile_text_does_nothing_and_fits_a_phone_in_the_dark() {
+/// Shows hostile text in every field of every sort of page, in such a window.
+async fn hostile_text_does_nothing(name: &str, width: u32, dark: bool) {
     let house = House::open().await;
-    let browser = Browser::start(390, 844, true).await;
-    let id = house.submitted().await;
-    house.queue.change(&id, |job| job.status = Status::Processing);
-    browser.open(&address(&house, &id)).await;
-    browser.until("document.getElementById('live').textContent === 'live'").await;
-
-    // By the stream, and then by the page itself.
-    house.queue.change(&id, hostile);
-    for _ in 0..2 {
-        browser.until("document.querySelector('h1').innerText === 'Failed'").await;
-        browser.until("document.title.startsWith('failed · </title>')").await;
-        browser.until("document.querySelectorAll('img').length === 0").await;
-        browser.until("document.querySelectorAll('script').length === 1").await;
-        browser.until("document.querySelectorAll('#errors tr').length === 4").await;
-        browser.until("document.querySelector('.tag').innerText.includes('<script>')").await;
-        browser.until("document.documentElement.scrollWidth <= innerWidth").await;
-        browser
-            .until("getComputedStyle(document.body).backgroundColor === 'rgb(21, 21, 22)'")
-            .await;
-        browser.picture("page-hostile-dark-phone").await;
+    let browser = Browser::start(width, 844, dark).await;
+    for (n, change) in HOSTILE_JOBS.into_iter().enumerate() {
+        let id = house.submitted().await;
+        house.queue.change(&id, |job| job.status = Status::Processing);
         browser.open(&address(&house, &id)).await;
+        browser.until("document.getElementById('live').textContent === 'live'").await;
+
+        // By the stream, and then by the page itself.
+        house.queue.change(&id, change);
+        for _ in 0..2 {
+            browser.until("document.querySelector('.tag')?.innerText.includes('<script>')").await;
+            browser.until("document.title.includes('</title></style></pre><script>')").await;
+            browser.until("document.querySelector('.kind').innerText.includes('onerror=')").await;
+            browser.until("document.querySelector('.why').innerText.includes('&lt;')").await;
+            browser.until("document.querySelector('#attempts')?.innerText.includes('<img')").await;
+            browser.until("document.querySelectorAll('img').length === 0").await;
+            browser.until("document.querySelectorAll('script').length === 1").await;
+            // A phone widens its window for what does not fit.
+            browser.until(&format!("innerWidth === {width}")).await;
+            browser.until("document.documentElement.scrollWidth <= innerWidth").await;
+            let paper = if dark { "rgb(21, 21, 22)" } else { "rgb(246, 245, 241)" };
+            let is_paper = "getComputedStyle(document.body).backgroundColor";
+            browser.until(&format!("{is_paper} === '{paper}'")).await;
+            browser.picture(&format!("page-hostile-{name}-{n}")).await;
+            browser.open(&address(&house, &id)).await;
+        }
+        // Nothing was fetched but the page and its stream.
+        let fetched = "performance.getEntriesByType('resource').every((entry) => \
+             entry.name.startsWith(location.origin + location.pathname))";
+        browser.until(fetched).await;
     }
+    browser.until("document.querySelectorAll('#errors tr').length === 4").await;
+    browser.until("document.querySelectorAll('#result pre').length === 1").await;
     assert_eq!(browser.complaints().await, json!([]), "nothing even tried");
     browser.close().await;
+}
+
+#[tokio::test]
+async fn hostile_text_does_nothing_and_fits_a_phone_in_the_dark() {
+    hostile_text_does_nothing("phone-dark", 390, true).await;
+}
+
+#[tokio::test]
+async fn hostile_text_does_nothing_and_fits_a_phone_in_the_light() {
+    hostile_text_does_nothing("phone-light", 390, false).await;
+}
+
+#[tokio::test]
+async fn hostile_text_does_nothing_on_a_desk() {
+    hostile_text_does_nothing("desk-dark", 1_200, true).await;
+    hostile_text_does_nothing("desk-light", 1_200, false).await;
 }

@@ -212,15 +212,54 @@ async fn idle_and_slow_connections_do_not_keep_others_out() {
 }
 
 #[tokio::test]
-async fn who_comes_after_the_last_connection_is_served_when_one_is_free() {
+async fn silent_connections_make_room_where_all_places_are_taken() {
+    // given callers that hold every place: one listens, one has been answered, the others say nothing
+    let house = House::with(|http| http.connections = 50).await;
+    let id = house.submitted().await;
+    let mut listener = Raw::to(&house).await;
+    let follow = format!(
+        "GET /jobs/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ACME}\r\n\
+         accept: text/event-stream\r\n\r\n"
+    );
+    listener.say(follow).await.until("\"queued\"").await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        let mut raw = Raw::to(&house).await;
+        raw.say("POST /jobs HTTP/1.1\r\nhost: ").await;
+        silent.push(raw);
+    }
+
+    // when others come, then each is served at once, long before a silent one runs out of patience
+    let began = Instant::now();
+    for _ in 0..60 {
+        let answer = exchange(&house, post(&good().to_string(), "connection: close\r\n")).await;
+        assert_eq!(status(&answer), 202, "{answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert_eq!(silent[0].rest().await, "", "the oldest have left");
+
+    // and who listens goes on listening
+    house.queue.change(&id, |job| job.status = postrider::queue::Status::Completed);
+    listener.until("\"completed\"").await;
+}
+
+#[tokio::test]
+async fn who_comes_after_the_last_connection_is_served_when_an_answer_is_done() {
     let house = House::with(|http| http.connections = 1).await;
+    let id = house.submitted().await;
     let mut first = Raw::to(&house).await;
-    first.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.until("}").await;
+    let wait = format!(
+        "GET /jobs/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ACME}\r\n\
+         prefer: wait=60\r\n\r\n"
+    );
+    let before = house.queue.reads();
+    first.say(wait).await;
+    crate::support::eventually("the first waits", || house.queue.reads() > before).await;
     let mut second = Raw::to(&house).await;
     second.say("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-    // The first is still served, and the second only after it.
-    first.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.until("}").await;
-    drop(first);
+    // The first is still answered, and makes room then.
+    house.queue.change(&id, |job| job.status = postrider::queue::Status::Completed);
+    assert!(first.rest().await.contains("\"completed\""));
     assert_eq!(status(&second.rest().await), 404);
 }
 

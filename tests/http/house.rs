@@ -22,6 +22,7 @@ use postrider::{
     },
     intake::Intake,
     limits::{Limits, MailboxRates},
+    queue::Queue,
 };
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -93,6 +94,10 @@ impl Keys for Ring {
         let tenant = tenant.parse().unwrap();
         Ok(Some(Caller { tenant, key_id: "test".into(), scopes }))
     }
+
+    fn is_plausible(&self, bearer: &str) -> bool {
+        bearer.starts_with("prk_")
+    }
 }
 
 /// A key of a tenant with these scopes and no others.
@@ -117,10 +122,10 @@ impl MailboxRates for EveryMailbox {
     }
 }
 
-/// A façade at work.
-pub(super) struct House {
+/// A façade at work over a queue.
+pub(super) struct House<Q = Memory> {
     pub(super) address: SocketAddr,
-    pub(super) queue: Arc<Memory>,
+    pub(super) queue: Arc<Q>,
     pub(super) keys: Arc<Ring>,
     pub(super) stop: CancellationToken,
     served: JoinHandle<io::Result<()>>,
@@ -140,15 +145,25 @@ impl House {
 
     /// A façade that knows these kinds.
     pub(super) async fn of(kinds: Catalogue, change: impl FnOnce(&mut HttpConfig)) -> Self {
+        Self::over(Arc::new(Memory::new()), kinds, change).await
+    }
+}
+
+impl<Q: Queue + 'static> House<Q> {
+    /// A façade over this queue.
+    pub(super) async fn over(
+        queue: Arc<Q>,
+        kinds: Catalogue,
+        change: impl FnOnce(&mut HttpConfig),
+    ) -> Self {
         let config = Config::load(None, []).unwrap();
         let mut http = config.http;
         http.rate_limit = "100000/min".parse().unwrap();
         change(&mut http);
-        let queue = Arc::new(Memory::new());
         let keys = Arc::new(Ring::default());
         let facade = Facade::new(FacadeDeps {
             config: http,
-            queue: Arc::<Memory>::clone(&queue),
+            queue: Arc::<Q>::clone(&queue),
             intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(EveryMailbox))),
             keys: Arc::<Ring>::clone(&keys),
         });

@@ -27,6 +27,7 @@ struct State {
     now: Moment,
     down: bool,
     full: bool,
+    above_mark: bool,
     reads: usize,
     jobs: BTreeMap<JobId, JobRecord>,
     unique: HashMap<(TenantId, String), JobId>,
@@ -40,6 +41,7 @@ impl Memory {
             now: Moment::from_millis(1_781_082_000_250),
             down: false,
             full: false,
+            above_mark: false,
             reads: 0,
             jobs: BTreeMap::new(),
             unique: HashMap::new(),
@@ -57,6 +59,11 @@ impl Memory {
     /// Refuses everything that writes, as a full disk does.
     pub(super) fn set_full(&self) {
         self.lock().full = true;
+    }
+
+    /// Takes no new jobs in, as a server whose memory is above its mark; all else goes on.
+    pub(super) fn set_above_mark(&self, above: bool) {
+        self.lock().above_mark = above;
     }
 
     /// Moves the clock.
@@ -168,6 +175,9 @@ impl Queue for Memory {
                 Some(_) => return Ok(Enqueued::KeyReused),
                 None => {}
             }
+        }
+        if state.above_mark {
+            return Err(QueueError::Unavailable("redis uses 81 % of its memory".into()));
         }
         let asked: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let now = state.now;

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adapters;
 mod admin;
 mod browser;
+mod canaries;
 mod connections;
+mod crashes;
 mod errors;
+mod every_answer;
 mod house;
 mod idempotency;
 mod isolation;
@@ -18,6 +22,7 @@ mod openapi;
 mod page;
 mod property;
 mod raw;
+mod reach;
 mod scopes;
 mod status;
 mod strangers;

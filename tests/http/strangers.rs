@@ -19,10 +19,10 @@ fn stranger(house: &House, key: &str) -> RequestBuilder {
 #[tokio::test]
 async fn strangers_are_turned_away_and_told_when_to_come_again() {
     let house = three_an_hour().await;
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(sent(stranger(&house, "prk_no")).await.status(), 401);
+        assert_eq!(sent(house.request(Method::GET, "/jobs/job_x")).await.status(), 401);
     }
-    assert_eq!(sent(house.request(Method::GET, "/jobs/job_x")).await.status(), 401);
 
     for request in [
         stranger(&house, "prk_no"),
@@ -39,6 +39,19 @@ async fn strangers_are_turned_away_and_told_when_to_come_again() {
         let problem: Value = response.json().await.unwrap();
         assert_eq!(problem["code"], "rate_limited");
     }
+}
+
+#[tokio::test]
+async fn a_flood_without_keys_shuts_nobody_out_who_has_one() {
+    let house = three_an_hour().await;
+    for n in 0..20 {
+        sent(house.request(Method::GET, "/jobs/job_x")).await;
+        sent(stranger(&house, &format!("no-key-{n}"))).await;
+    }
+    assert_eq!(sent(house.request(Method::GET, "/jobs/job_x")).await.status(), 429);
+    // From the same address, with a key that was never seen before.
+    assert_eq!(sent(stranger(&house, ACME)).await.status(), 404);
+    assert_eq!(house.keys.asked(), 1, "what cannot be a key is not looked up");
 }
 
 #[tokio::test]
@@ -60,6 +73,36 @@ async fn a_key_that_was_good_before_is_none_of_theirs() {
         other => Err(other),
     };
     crate::support::eventually_ok("the revocation is felt", after).await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_each_address_has_an_allowance_of_its_own() {
+    let house = House::with(|http| {
+        http.strangers = "3/h".parse().unwrap();
+        http.proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let from = |address: &str, key| {
+        // What comes before the proxy's own word may be anybody's invention.
+        let forwarded = format!("203.0.113.{}, {address}", rand::random::<u8>());
+        stranger(&house, key).header("x-forwarded-for", forwarded)
+    };
+    for _ in 0..3 {
+        assert_eq!(sent(from("198.51.100.1", "prk_no")).await.status(), 401);
+    }
+    assert_eq!(sent(from("198.51.100.1", "prk_no")).await.status(), 429);
+    // Somebody else behind the same proxy, with a key that was never seen before.
+    assert_eq!(sent(from("198.51.100.2", ACME)).await.status(), 404);
+}
+
+#[tokio::test]
+async fn who_is_no_proxy_of_ours_is_not_believed() {
+    let house = three_an_hour().await;
+    let from = |n| stranger(&house, "prk_no").header("x-forwarded-for", format!("198.51.100.{n}"));
+    for n in 0..3 {
+        assert_eq!(sent(from(n)).await.status(), 401);
+    }
+    assert_eq!(sent(from(4)).await.status(), 429);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Stdio};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -13,9 +14,13 @@ use tokio::{
 
 use super::PATIENCE;
 
+/// The narrowest window of a desk; what is narrower is a phone's screen.
+const NARROWEST: u32 = 500;
+
 /// One browser with one window; it ends with this.
 pub struct Browser {
     driver: Child,
+    process: Option<Pid>,
     session: String,
     client: reqwest::Client,
     _profile: TempDir,
@@ -47,7 +52,9 @@ impl Browser {
         let answer = ask(client.post(format!("{base}/session")).json(&options)).await;
         let id = answer["sessionId"].as_str().expect("a session has an id");
         let session = format!("{base}/session/{id}");
-        Self { driver, session, client, _profile: profile }
+        let process = answer["capabilities"]["goog:processID"].as_i64();
+        let process = process.and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        Self { driver, process, session, client, _profile: profile }
     }
 
     /// Opens a page and waits until it is there.
@@ -77,24 +84,38 @@ impl Browser {
         self.post("se/log", &json!({ "type": "browser" })).await
     }
 
-    /// Keeps a picture of the window where the tests' artefacts go, if they go anywhere
-    /// (`POSTRIDER_TEST_ARTEFACTS`).
+    /// Keeps a picture of the window for people to look at: below `target/`, or where
+    /// `POSTRIDER_TEST_ARTEFACTS` says.
     pub async fn picture(&self, name: &str) {
-        let Some(dir) = std::env::var_os("POSTRIDER_TEST_ARTEFACTS") else { return };
+        let dir = std::env::var_os("POSTRIDER_TEST_ARTEFACTS").map_or_else(
+            || Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures"),
+            std::path::PathBuf::from,
+        );
         let answer = ask(self.client.get(format!("{}/screenshot", self.session))).await;
         let png = STANDARD.decode(answer.as_str().unwrap()).unwrap();
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(Path::new(&dir).join(format!("{name}.png")), png).unwrap();
     }
 
-    /// Ends the browser; what is only dropped leaves its processes to the host.
+    /// Ends the browser.
     pub async fn close(mut self) {
         ask(self.client.delete(&self.session)).await;
+        self.process = None;
         self.driver.kill().await.unwrap();
     }
 
     async fn post(&self, verb: &str, body: &Value) -> Value {
         ask(self.client.post(format!("{}/{verb}", self.session)).json(body)).await
+    }
+}
+
+impl Drop for Browser {
+    /// A test that fails leaves no browser behind: without its driver it would go on.
+    fn drop(&mut self) {
+        if let Some(process) = self.process {
+            // It may have ended by itself.
+            let _ = kill_process(process, Signal::KILL);
+        }
     }
 }
 
@@ -117,9 +138,14 @@ fn capabilities(profile: &Path, width: u32, height: u32, dark: bool) -> Value {
     if dark {
         args.push("--blink-settings=preferredColorScheme=0".to_owned());
     }
+    let mut options = json!({ "args": args });
+    if width < NARROWEST {
+        let metrics = json!({"width": width, "height": height, "pixelRatio": 2.0, "touch": true});
+        options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
+    }
     json!({"capabilities": {"alwaysMatch": {
         "browserName": "chrome",
-        "goog:chromeOptions": {"args": args},
+        "goog:chromeOptions": options,
         "goog:loggingPrefs": {"browser": "ALL"},
     }}})
 }

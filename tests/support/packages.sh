@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests' servers need, where it is missing (Debian and its kin).
+# Installs what the tests' servers, browser and fuzzer need, where it is missing (Debian and its kin).
 set -euo pipefail
 
 missing=()
@@ -12,8 +12,10 @@ command -v sievec >/dev/null || missing+=(dovecot-sieve)
 command -v redis-server >/dev/null || missing+=(redis-server)
 # Only newer systems have it: the tests go without, and tests/run says so.
 command -v valkey-server >/dev/null || ! apt-cache show valkey-server >/dev/null 2>&1 || missing+=(valkey-server)
+command -v curl >/dev/null || missing+=(curl)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0

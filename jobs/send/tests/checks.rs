@@ -36,7 +36,7 @@ fn a_list_does_not_pass_for_an_object() {
 fn a_wrong_type_is_told_in_words_of_json() {
     let mut payload = payload();
     payload["to"] = json!("ada@example.org");
-    let words = "invalid type: string \"ada@example.org\", expected an object";
+    let words = "invalid type: string, expected an object";
     assert_eq!(problems(&payload), [Problem::new("/to", "invalid_payload", words)]);
 }
 

@@ -1,14 +1,16 @@
-//! `postrider bench`: how fast the queue and its workers are, measured on this machine.
+//! `postrider bench`: how fast the queue, its workers and the façade are, measured on this machine.
 //!
 //! One file is one measurement: `enqueue`, `drain`, `life` (beside `ceiling`, what bare Lua reaches with
 //! the same data), `latency`, `later`, `lanes`, `waiting`, `fairness`, `memory`, `idle`. They work in a
 //! `place` (a server, or embedded), each on fresh `ground`, with jobs of kind `noop` from `load`, which
 //! a `crew` of worker processes carries out; `figures` are shown by `report` and drawn by `plot`.
+//! `facade` is for itself: callers, and the façade that they ask.
 
 mod ceiling;
 mod crew;
 mod drain;
 mod enqueue;
+mod facade;
 mod fairness;
 mod figures;
 mod ground;
@@ -33,13 +35,14 @@ use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
+pub use self::{
+    facade::FacadeArgs,
+    parts::{EnqueueArgs, LatencyArgs, WorkerArgs},
+    plan::{Adapter, Measurement, Plan},
+};
 use self::{
     figures::{Figure, Figures},
     place::Place,
-};
-pub use self::{
-    parts::{EnqueueArgs, LatencyArgs, WorkerArgs},
-    plan::{Adapter, Measurement, Plan},
 };
 use super::{Failure, Globals, Out, signals};
 
@@ -50,7 +53,7 @@ pub struct BenchArgs {
     /// What to measure.
     #[command(flatten)]
     pub plan: Plan,
-    /// A part to play.
+    /// The façade, or a part to play.
     #[command(subcommand)]
     pub part: Option<Part>,
 }
@@ -65,9 +68,11 @@ enqueue, latency and worker play one part each, for a harness that compares engi
 `<unix time> <jobs done>` lines to $CNT/<pid>.cnt, and writes what each job waited, in ms, to \
 $CNT/lat.json when it ends; $RPORT names a Redis on 127.0.0.1.";
 
-/// A part of a measurement, for a harness that compares engines.
+/// What is measured by itself, and parts of a measurement for a harness that compares engines.
 #[derive(Debug, Subcommand)]
 pub enum Part {
+    /// Measure a façade at which thousands of callers wait: its memory, and how long submissions take.
+    Facade(FacadeArgs),
     /// Enqueue no-op jobs and print `RATE <jobs a second>`.
     Enqueue(EnqueueArgs),
     /// Enqueue no-op jobs one by one, each with the moment at which it was submitted.
@@ -83,6 +88,7 @@ pub enum Part {
 /// Why there are no figures.
 pub async fn run(args: &BenchArgs, globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
     match &args.part {
+        Some(Part::Facade(args)) => facade::run(args, globals, out).await,
         Some(Part::Enqueue(args)) => parts::enqueue(args, globals, out).await,
         Some(Part::Latency(args)) => parts::latency(args, globals).await,
         Some(Part::Worker(args)) => parts::worker(args, globals).await,
@@ -94,7 +100,7 @@ pub async fn run(args: &BenchArgs, globals: &Globals, out: &mut Out<'_>) -> Resu
 async fn measure(plan: &Plan, globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
     let measurements = plan.measurements()?;
     let shutdown = signals::shutdown()?;
-    let place = Place::open(plan, globals).await?;
+    let place = Place::open(plan.queue, globals).await?;
     note(format!("measuring on {}", place.describe()));
     let measured = tokio::select! {
         figures = take(&measurements, plan, &place) => figures,

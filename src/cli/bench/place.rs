@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Adapter, Failure, Plan,
+    Adapter, Failure,
     ground::{Address, Ground},
     server::{Private, Server},
 };
@@ -34,10 +34,10 @@ struct Redis {
 
 impl Place {
     /// Finds it: `redis.url`, a private server, or a directory.
-    pub(super) async fn open(plan: &Plan, globals: &Globals) -> Result<Self, Failure> {
+    pub(super) async fn open(queue: Adapter, globals: &Globals) -> Result<Self, Failure> {
         let config = globals.read(&[])?;
         let dir = Directory::new()?;
-        let redis = match plan.queue {
+        let redis = match queue {
             Adapter::Redis => Some(Redis::open(&config, &dir.0).await?),
             Adapter::Sqlite => None,
         };

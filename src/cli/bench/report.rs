@@ -4,9 +4,12 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Plan,
-    figures::{Figures, Median, Promise},
+    figures::{Figure, Figures, Median, Promise},
 };
 use crate::cli::Out;
+
+/// What stands above the columns of a [`row`].
+pub(super) const HEAD: [&str; 6] = ["MEASUREMENT", "FIGURE", "VALUE", "UNIT", "PROMISED", ""];
 
 /// Says what was found, and where.
 pub(super) fn tell(
@@ -18,14 +21,15 @@ pub(super) fn tell(
     if out.is_json() {
         return Ok(out.json(&document(plan, place, figures))?);
     }
-    let rows: Vec<_> = figures.medians().map(row).collect();
-    out.table(["MEASUREMENT", "FIGURE", "VALUE", "UNIT", "PROMISED", ""], &rows)?;
+    let rows: Vec<_> =
+        figures.medians().map(|median| row(median.measurement.name(), &median.figure)).collect();
+    out.table(HEAD, &rows)?;
     let Plan { jobs, runs, .. } = plan;
     Ok(out.line(format!("\n{jobs} jobs a measurement, medians of {runs}, on {place}"))?)
 }
 
-fn row(median: Median<'_>) -> [String; 6] {
-    let Median { measurement, figure, .. } = median;
+/// A figure as a row of the table.
+pub(super) fn row(measurement: &str, figure: &Figure) -> [String; 6] {
     let (promise, kept) = match figure.promise {
         None => (String::new(), ""),
         Some(promise) => {
@@ -37,7 +41,7 @@ fn row(median: Median<'_>) -> [String; 6] {
         }
     };
     [
-        measurement.name().to_owned(),
+        measurement.to_owned(),
         figure.name.to_owned(),
         spoken(figure.value),
         figure.unit.to_owned(),
@@ -69,23 +73,7 @@ pub(super) fn spoken(value: f64) -> String {
 fn document(plan: &Plan, place: &str, figures: &Figures) -> Value {
     let figures: Vec<Value> = figures
         .medians()
-        .map(|Median { measurement, figure, rounds }| {
-            let (at_most, at_least) = match figure.promise {
-                Some(Promise::AtMost(most)) => (Some(most), None),
-                Some(Promise::AtLeast(least)) => (None, Some(least)),
-                None => (None, None),
-            };
-            json!({
-                "measurement": measurement.name(),
-                "figure": figure.name,
-                "value": figure.value,
-                "unit": figure.unit,
-                "rounds": rounds,
-                "promised_at_most": at_most,
-                "promised_at_least": at_least,
-                "kept": figure.promise.map(|promise| promise.holds(figure.value)),
-            })
-        })
+        .map(|Median { measurement, figure, rounds }| told(measurement.name(), &figure, rounds))
         .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -96,6 +84,25 @@ fn document(plan: &Plan, place: &str, figures: &Figures) -> Value {
         "runs": plan.runs,
         "concurrency": plan.concurrency,
         "figures": figures,
+    })
+}
+
+/// A figure as a part of the document.
+pub(super) fn told(measurement: &str, figure: &Figure, rounds: &[f64]) -> Value {
+    let (at_most, at_least) = match figure.promise {
+        Some(Promise::AtMost(most)) => (Some(most), None),
+        Some(Promise::AtLeast(least)) => (None, Some(least)),
+        None => (None, None),
+    };
+    json!({
+        "measurement": measurement,
+        "figure": figure.name,
+        "value": figure.value,
+        "unit": figure.unit,
+        "rounds": rounds,
+        "promised_at_most": at_most,
+        "promised_at_least": at_least,
+        "kept": figure.promise.map(|promise| promise.holds(figure.value)),
     })
 }
 

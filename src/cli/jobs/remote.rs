@@ -48,7 +48,9 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Away { .. } => Self::unavailable(error.to_string()),
-            ClientError::Address(_) => Self::config(format!("--url: {error}")),
+            ClientError::Address(_) | ClientError::Untrusted { .. } => {
+                Self::config(format!("--url: {error}"))
+            }
             ClientError::Key => Self::config(format!("--key: {error}")),
         }
     }

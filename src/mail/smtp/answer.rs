@@ -88,10 +88,13 @@ pub(super) fn positive(response: &Response) -> Reply {
     reply(response.code().into(), &text)
 }
 
-/// An answer in our words: the enhanced code (RFC 2034) taken off the text.
+/// An answer in our words: the enhanced code (RFC 2034) taken off the text, and addresses, which servers
+/// like to repeat, out of it: the text goes where no address belongs.
 fn reply(code: u16, text: &str) -> Reply {
     let text: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    let words = text.split(' ').map(|word| if word.contains('@') { "<address>" } else { word });
+    let text = words.collect::<Vec<_>>().join(" ");
     let (first, rest) = text.split_once(' ').unwrap_or((&text, ""));
     let mut parts = first.split('.');
     let class = matches!(parts.next(), Some("2" | "4" | "5"));
@@ -121,6 +124,12 @@ mod tests {
         for text in ["1.2.3.4 is blocked", "5.1 no", "no such user", "5.1.1000 x", "9.1.1 x"] {
             assert_eq!(read(text), (None, text.into()));
         }
+    }
+
+    #[test]
+    fn no_address_stays_in_the_text() {
+        let text = "5.1.1 <ada@example.org>: user=ada@example.org\r\nis unknown here";
+        assert_eq!(reply(550, text).text, "<address> <address>  is unknown here");
     }
 
     #[test]
