@@ -49,6 +49,21 @@ pub struct JobRequest {
     pub tags: Vec<String>,
 }
 
+impl JobRequest {
+    /// A request for a job of this kind, and nothing said beside its payload.
+    pub fn new(kind: impl Into<String>, payload: Value) -> Self {
+        Self {
+            kind: kind.into(),
+            payload,
+            run_at: None,
+            priority: Priority::default(),
+            lane: None,
+            max_attempts: None,
+            tags: Vec::new(),
+        }
+    }
+}
+
 /// Who submits, and what may therefore be submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Producer {

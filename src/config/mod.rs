@@ -43,6 +43,8 @@ pub struct Config {
     pub limits: crate::limits::LimitsConfig,
     /// Mail.
     pub mail: crate::mail::MailConfig,
+    /// Webhooks.
+    pub webhooks: crate::webhooks::WebhooksConfig,
     /// Logs.
     pub log: crate::telemetry::LogConfig,
 }
@@ -57,6 +59,7 @@ impl Config {
         self.worker.ranges(ranges);
         self.limits.ranges(ranges);
         self.scheduler.ranges(ranges);
+        self.webhooks.ranges(ranges);
         if let Err(error) = crate::telemetry::subscriber(&self.log, std::io::sink, false) {
             let words = error.to_string();
             let words = words.strip_prefix("log.level: ").unwrap_or(&words);

@@ -6,6 +6,11 @@
 mod accounts;
 mod callers;
 mod db;
+mod deliveries;
+mod endpoint;
+mod endpoint_health;
+mod endpoint_row;
+mod endpoints;
 mod error;
 mod keys;
 mod ledger;
@@ -26,9 +31,12 @@ use serde::Deserialize;
 use self::db::Address;
 pub use self::{
     db::Db,
+    endpoint::{EndpointRow, EndpointSettings, MOST_ENDPOINTS, MOST_OLD_SECRETS},
+    endpoints::{Registered, RotateSecretError},
     error::StoreError,
     keys::{Caller, KeyRecord, MOST_ACTIVE_KEYS, NewKey, NewKeyError},
     mailbox::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Transport},
+    mailboxes::Applied,
     prospects::{Prospect, is_field_name},
     rotation::{ROTATION_GRACE, RotateError, Rotated},
     schema::{Migrated, OnOldSchema, SchemaVersion},

@@ -21,7 +21,7 @@ use postrider::{
         listen,
     },
     intake::Intake,
-    limits::{Limits, MailboxRates},
+    limits::{EndpointPace, Limits, Rates},
 };
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -107,13 +107,17 @@ fn caller_of(key: &str) -> Option<Caller> {
     Some(Caller { tenant, key_id: "made".into(), scopes })
 }
 
-/// Every mailbox is there, without limits of its own.
-struct EveryMailbox;
+/// Every mailbox and endpoint is there, without limits of its own.
+struct Everything;
 
 #[async_trait]
-impl MailboxRates for EveryMailbox {
-    async fn rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
+impl Rates for Everything {
+    async fn mailbox_rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
         Ok(Some(Vec::new()))
+    }
+
+    async fn endpoint_pace(&self, _: &TenantId, _: &str) -> Result<Option<EndpointPace>, Fault> {
+        Ok(Some(EndpointPace::default()))
     }
 }
 
@@ -149,7 +153,7 @@ impl House {
         let facade = Facade::new(FacadeDeps {
             config: http,
             queue: Arc::<Memory>::clone(&queue),
-            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(EveryMailbox))),
+            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(Everything))),
             keys: Arc::<Ring>::clone(&keys),
         });
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
