@@ -19,7 +19,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use self::{check::{is_name, is_subscription}, events::matches};
+pub use self::{
+    check::{is_name, is_subscription},
+    events::matches,
+};
 use crate::contract::{
     Context, Done, Job, LaneName, Moment, Outcome, Problem, Retry, Stop, ports::FollowUp, schema,
 };

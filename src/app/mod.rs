@@ -14,8 +14,8 @@ pub use self::roles::Roles;
 use crate::{
     cli::Failure,
     config::Config,
-    intake::Intake,
     follow_ups::Followers,
+    intake::Intake,
     limits::{Limits, Rates},
     mail::{Accounts, Mailer},
     queue::{Queue, redis::RedisQueue, sqlite::SqliteQueue},

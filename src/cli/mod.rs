@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod check_config;
 pub mod demo;
+pub mod endpoints;
 mod failure;
 pub mod jobs;
 pub mod keys;
@@ -85,8 +86,11 @@ pub enum Command {
     Serve(ServeArgs),
     /// Tend the queue and fire the crontab; any number of schedulers may run.
     Scheduler(SchedulerArgs),
-    /// Load mailboxes and suppressions (TOML) and people (CSV).
+    /// Load mailboxes, endpoints and suppressions (TOML) and people (CSV).
     Apply(apply::ApplyArgs),
+    /// Make, list, test and watch webhook endpoints, and deliver again what failed.
+    #[command(subcommand)]
+    Endpoints(endpoints::EndpointsCommand),
     /// Make, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysArgs),
@@ -157,6 +161,10 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
             let deps = keys::KeysDeps { store: &app.store, catalogue, clock: &SystemClock };
             let json = out.is_json();
             Ok(keys::run(&args, &deps, json, out.writer()).await?)
+        }
+        Command::Endpoints(command) => {
+            let app = globals.open().await?;
+            endpoints::run(command, &app, out).await
         }
         Command::Migrate => {
             let words = App::migrate(&globals.read(&[])?).await?;

@@ -78,7 +78,8 @@ impl EndpointSettings {
             flaws.push(("events", format!("expected 1 to {MOST_SUBSCRIPTIONS} events")));
         }
         for event in self.events.iter().filter(|event| !is_subscription(event)) {
-            let words = format!("expected an event such as ticket.created, ticket.* or *, got {event:?}");
+            let words =
+                format!("expected an event such as ticket.created, ticket.* or *, got {event:?}");
             flaws.push(("events", words));
         }
         flaws.extend(headers::flaw(&self.headers).map(|words| ("headers", words)));

@@ -97,9 +97,9 @@ impl Row {
     /// The row as it is, with what was sealed of it.
     pub(super) fn read(self, opened: Confidential) -> Result<EndpointRow, StoreError> {
         let Confidential { url, headers, secret, old } = opened;
-        let old = old.into_iter().map(|Old { secret, until }| {
-            Ok((secret_of(secret)?, Moment::from_millis(until)))
-        });
+        let old = old
+            .into_iter()
+            .map(|Old { secret, until }| Ok((secret_of(secret)?, Moment::from_millis(until))));
         let signature = self.signature.as_deref().map(serde_json::from_str).transpose();
         let rate = self.rate.map(|rate| rate.parse()).transpose();
         let settings = EndpointSettings {

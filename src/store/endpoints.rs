@@ -146,7 +146,8 @@ impl Store {
         };
         let sealed = Confidential::of(settings, &secret, old);
         let sealed = self.seal_endpoint(tenant, id, &sealed)?;
-        let signature = settings.second.as_ref().map(|second| serde_json::json!(second).to_string());
+        let signature =
+            settings.second.as_ref().map(|second| serde_json::json!(second).to_string());
         on_conn!(Tx, tx, c => sqlx::query(PUT)
             .bind(tenant.as_str())
             .bind(id)
@@ -265,8 +266,9 @@ impl Store {
 
 fn old(secrets: &[(SigningSecret, Moment)], now: Moment) -> Vec<Old> {
     let signing = secrets.iter().filter(|(_, until)| *until > now);
-    let old = |(secret, until): &(SigningSecret, Moment)| {
-        Old { secret: secret.reveal().to_owned(), until: until.millis() }
+    let old = |(secret, until): &(SigningSecret, Moment)| Old {
+        secret: secret.reveal().to_owned(),
+        until: until.millis(),
     };
     signing.map(old).collect()
 }

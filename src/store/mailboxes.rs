@@ -12,7 +12,12 @@ use super::{
     db::{Tx, on, on_conn},
     name_of,
 };
-use crate::{config::Rate, limits::{EndpointPace, Rates}, mail::Security, secrets::Place};
+use crate::{
+    config::Rate,
+    limits::{EndpointPace, Rates},
+    mail::Security,
+    secrets::Place,
+};
 
 /// What applying settings changed.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod accounts;
 mod callers;
 mod db;
 mod deliveries;
+mod delivery_log;
 mod endpoint;
 mod endpoint_health;
 mod endpoint_row;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 use self::db::Address;
 pub use self::{
     db::Db,
+    delivery_log::{AttemptLine, DeliveryRecord},
     endpoint::{EndpointRow, EndpointSettings, MOST_ENDPOINTS, MOST_OLD_SECRETS},
     endpoints::{Registered, RotateSecretError},
     error::StoreError,

@@ -122,11 +122,7 @@ impl Client {
     }
 
     /// Dials the addresses in their order until one answers.
-    async fn connect(
-        &self,
-        target: &Target,
-        progress: &mut Progress,
-    ) -> Result<Wire, Unanswered> {
+    async fn connect(&self, target: &Target, progress: &mut Progress) -> Result<Wire, Unanswered> {
         let began = Instant::now();
         let addresses = self.guard.addresses(target).await;
         progress.timings.dns_ms = Some(millis(began.elapsed()));

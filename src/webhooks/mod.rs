@@ -105,8 +105,7 @@ impl Webhooks for Deliverer {
 fn request(address: &Address, post: &Post<'_>) -> Option<Request<Full<Bytes>>> {
     let delivery = post.delivery;
     let slack = address.format == Format::Slack;
-    let body =
-        if slack { slack::message(&delivery.body) } else { delivery.body.clone() };
+    let body = if slack { slack::message(&delivery.body) } else { delivery.body.clone() };
     let mut request = Request::new(Full::new(Bytes::from(body.clone())));
     *request.method_mut() = Method::POST;
     let headers = request.headers_mut();

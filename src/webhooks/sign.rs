@@ -63,7 +63,8 @@ impl SecondSignature {
         if let Some(words) = headers::name_flaw(&self.header) {
             return Some(format!("the header's name: {words}"));
         }
-        let bare = self.form.replace("{timestamp}", "").replace("{hex}", "").replace("{base64}", "");
+        let bare =
+            self.form.replace("{timestamp}", "").replace("{hex}", "").replace("{base64}", "");
         let plain = |c: u8| c.is_ascii_graphic() || c == b' ';
         let signs = self.form.contains("{hex}") || self.form.contains("{base64}");
         let fits = signs
@@ -71,7 +72,8 @@ impl SecondSignature {
             && bare.bytes().all(plain)
             && !bare.contains(['{', '}']);
         (!fits).then(|| {
-            "the form: expected a text with {hex} or {base64}, such as t={timestamp},v1={hex}".into()
+            "the form: expected a text with {hex} or {base64}, such as t={timestamp},v1={hex}"
+                .into()
         })
     }
 
@@ -157,7 +159,10 @@ mod tests {
         let one = hex(&[b"1614265330.{}"]);
         assert_eq!(value, format!("t=1614265330,v1={one},v1={one}"));
         (second.form, second.over) = ("sha256={hex}".into(), Over::Body);
-        assert_eq!(second.value(std::slice::from_ref(&key), 7, b"{}"), format!("sha256={}", hex(&[b"{}"])));
+        assert_eq!(
+            second.value(std::slice::from_ref(&key), 7, b"{}"),
+            format!("sha256={}", hex(&[b"{}"]))
+        );
         for wrong in ["", "t={timestamp}", "v1={hex}\r\nx: y", "v1={hex},{nonce}"] {
             second.form = wrong.into();
             assert!(second.flaw().is_some(), "{wrong:?}");

@@ -21,9 +21,7 @@ pub(super) fn message(body: &[u8]) -> Vec<u8> {
     let title = cut(event, HEADER);
     let mut message = Message { blocks: Vec::new(), room: ALL };
     message.room -= title.chars().count();
-    message
-        .blocks
-        .push(json!({"type": "header", "text": {"type": "plain_text", "text": title}}));
+    message.blocks.push(json!({"type": "header", "text": {"type": "plain_text", "text": title}}));
     let nothing = Map::new();
     message.data(body["data"].as_object().unwrap_or(&nothing));
     message.context(timestamp);

@@ -112,6 +112,18 @@ impl Target {
         format!("{}://{}", self.url.scheme(), self.authority())
     }
 
+    /// A URL as it may be shown: where it leads, without what may be a credential in it.
+    pub fn shown(url: &SecretString) -> String {
+        match Self::read(url.expose_secret(), true) {
+            Ok(target) if target.is_slack() => format!("{}/services/…", target.origin()),
+            Ok(target) if target.url.query().is_some() => {
+                format!("{}{}?…", target.origin(), target.url.path())
+            }
+            Ok(target) => format!("{}{}", target.origin(), target.url.path()),
+            Err(_) => "…".to_owned(),
+        }
+    }
+
     /// Whether this is the URL of a Slack incoming webhook.
     pub fn is_slack(&self) -> bool {
         self.url.host_str() == Some("hooks.slack.com") && self.url.path().starts_with("/services/")

@@ -23,10 +23,5 @@ pub trait FollowUps: Send + Sync {
     /// # Errors
     ///
     /// A transient fault when the queue is out of reach, a permanent one when the job is refused.
-    async fn submit(
-        &self,
-        run: &RunInfo,
-        key: &str,
-        job: FollowUp,
-    ) -> Result<JobId, Fault>;
+    async fn submit(&self, run: &RunInfo, key: &str, job: FollowUp) -> Result<JobId, Fault>;
 }

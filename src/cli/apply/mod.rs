@@ -2,8 +2,8 @@
 //!
 //! Each file is applied whole or not at all; applying it again changes nothing.
 
-mod entry;
 mod endpoint;
+mod entry;
 mod error;
 mod people;
 mod report;
@@ -150,8 +150,7 @@ async fn apply_settings(
     let Declared { mailboxes, suppressions, endpoints } = &declared;
     admitted(deps.guard, file, endpoints).await?;
     let now = deps.clock.now();
-    let applied =
-        deps.store.apply(&args.tenant, mailboxes, suppressions, endpoints, now).await?;
+    let applied = deps.store.apply(&args.tenant, mailboxes, suppressions, endpoints, now).await?;
     // All of them, not only those that changed: an earlier run may have got to the store only.
     for mailbox in mailboxes {
         let name = LaneName::mailbox(&mailbox.address);

@@ -61,11 +61,7 @@ pub struct PeopleReport {
 }
 
 impl FileReport {
-    pub(super) fn settings(
-        file: &Path,
-        declared: &Declared,
-        applied: Applied,
-    ) -> Self {
+    pub(super) fn settings(file: &Path, declared: &Declared, applied: Applied) -> Self {
         let Applied { mailboxes, suppressions, endpoints } = applied;
         let changed = declared.mailboxes.iter().zip(&mailboxes);
         let made = |registered: &Registered| {

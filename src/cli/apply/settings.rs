@@ -167,8 +167,10 @@ fn login(entry: &mut Entry<'_>, settings: &mut MailboxSettings, env: Env<'_>) {
         entry.wrong("username", line, words);
     }
     settings.username = entry.take_text("username", is_plain, "one line of 1 to 200 characters");
-    settings.password =
-        entry.take_secret("password").or_else(|| entry.take_from_env("password_env", env)).map(Into::into);
+    settings.password = entry
+        .take_secret("password")
+        .or_else(|| entry.take_from_env("password_env", env))
+        .map(Into::into);
 }
 
 fn suppression(mut entry: Entry<'_>, problems: &mut Vec<String>) -> Option<(String, String)> {
