@@ -9,10 +9,12 @@ use postrider::{
     clock::SystemClock,
     limits::{Limits, LimitsConfig},
     queue::{LanePolicy, LaneRef, QueueError},
+    webhooks::{Guard, SystemResolver},
 };
 use serde_json::Value;
 
 use super::{Given, acme, dev, on_both};
+use crate::support::defaults;
 
 /// Lanes that remember what they may draw on, or a queue that is out of reach.
 #[derive(Default)]

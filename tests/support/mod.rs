@@ -4,6 +4,7 @@ pub mod browser;
 mod faulty;
 pub mod mail;
 pub mod postgres;
+pub mod receiver;
 pub mod redis;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
