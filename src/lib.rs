@@ -1,6 +1,7 @@
 //! How Postrider gets jobs done: the engine around the kinds of `jobs`.
 
 pub mod app;
+mod callback;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -60,7 +60,7 @@ async fn a_disabled_endpoint_gets_nothing() {
 async fn no_secret_is_in_an_answer_the_log_or_a_file() {
     // Given canaries in everything that an endpoint has, and a receiver that answers with what it got
     let house = House::open().await;
-    let key = "canaryKEYcanaryKEYcanaryKEYcanary00";
+    let key = "canaryKEYcanaryKEYcanaryKEYcanary000";
     house
         .apply(&format!(
             "[[endpoints]]\nid = \"crm\"\nurl = \"{{receiver}}/canary-path?token=canary-token\"\n\
