@@ -5,6 +5,7 @@
 //! line that is none.
 
 pub mod apply;
+pub mod bench;
 pub mod check_config;
 pub mod demo;
 pub mod endpoints;
@@ -107,6 +108,8 @@ pub enum Command {
     /// List, pause and resume lanes.
     #[command(subcommand)]
     Lanes(lanes::LanesCommand),
+    /// Measure how fast the queue and its workers are on this machine.
+    Bench(bench::BenchArgs),
 }
 
 /// Reads the command line, does what it says, and answers with the exit code.
@@ -186,6 +189,7 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
             let app = globals.open().await?;
             lanes::run(command, &*app.queue, out).await
         }
+        Command::Bench(args) => bench::run(&args, globals, out).await,
     }
 }
 

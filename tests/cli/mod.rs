@@ -1,6 +1,7 @@
 //! Tests of the configuration and of the command line; these run the real program.
 
 mod arguments;
+mod bench;
 mod beside;
 mod config;
 mod demo;

@@ -1,14 +1,14 @@
 //! Taking jobs out: from every shard, beginning with another one each time.
 
 use jobs::contract::Moment;
+use serde::Deserialize;
 
 use super::{
-    enqueue::Fixed,
-    error::corrupt,
     keys::{job_of, lane_of, outer_fence},
     reply::{Fields, parsed},
     scripts::CLAIM,
     server::{Patience, Server},
+    submitted::Submitted,
 };
 use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 
@@ -16,6 +16,8 @@ use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 const BATCH: u32 = 100;
 /// Lanes that a call wakes at most, and promises that it corrects.
 const MOST_LANES: &str = "100";
+/// The length of an id.
+const ID: usize = 26;
 
 /// Takes up to `ask.max` jobs, and says when more may be had.
 pub(super) async fn claim(
@@ -54,16 +56,19 @@ async fn claim_from(
             ask.queue.clone(),
             ask.worker.clone(),
             want.to_string(),
+            ask.run().to_string(),
             ask.lease.as_millis().to_string(),
             MOST_LANES.to_owned(),
         ];
         let answer = server.call(&CLAIM, shard, Patience::Worker, &arguments).await?;
         let mut fields = Fields::of(answer)?;
-        server.observe(fields.moment()?);
+        let now = fields.moment()?;
+        server.observe(now);
         let next_at = fields.some_moment()?;
         let before = jobs.len();
-        for row in fields.rows() {
-            jobs.push(claimed(shard, row?)?);
+        let lease_until = now.plus(ask.lease);
+        while !fields.is_empty() {
+            jobs.push(claimed(shard, &mut fields, lease_until)?);
         }
         let got = jobs.len() - before;
         if got < want as usize || missing <= BATCH {
@@ -72,24 +77,42 @@ async fn claim_from(
     }
 }
 
-fn claimed(shard: usize, mut row: Fields) -> Result<Claimed, QueueError> {
-    let id = job_of(&row.text()?)?;
-    let fence = outer_fence(shard, row.number()?);
-    let lane = lane_of(&row.text()?)?;
-    let fixed: Fixed = row.json("a job")?;
+/// What the script says of a job beside what was submitted, from its second claim on.
+#[derive(Deserialize)]
+struct Again {
+    fence: u64,
+    attempt: u32,
+    crashes: u32,
+    due_at: Option<i64>,
+    cursor: Option<String>,
+}
+
+const FIRST: Again = Again { fence: 1, attempt: 1, crashes: 0, due_at: None, cursor: None };
+
+fn claimed(
+    shard: usize,
+    fields: &mut Fields,
+    lease_until: Moment,
+) -> Result<Claimed, QueueError> {
+    let head = fields.text()?;
+    let (id, again) = head.split_at_checked(ID).unwrap_or((&head, ""));
+    let id = job_of(id)?;
+    let again = if again.is_empty() { FIRST } else { parsed("a job", again)? };
+    let submitted = Submitted::read(id, fields.bytes()?)?;
+    let lane = lane_of(&submitted.lane)?;
     Ok(Claimed {
-        lease: LeaseRef { id, fence },
+        lease: LeaseRef { id, fence: outer_fence(shard, again.fence) },
         tenant: lane.tenant,
-        kind: fixed.kind,
+        kind: submitted.fixed.kind,
         lane: lane.name,
-        payload: row.bytes().map_err(|_| corrupt("a job", "it has no payload"))?.into(),
-        attempt: row.number()?,
-        max_attempts: row.number()?,
-        crashes: row.number()?,
-        created_at: row.moment()?,
-        due_at: row.moment()?,
-        lease_until: row.moment()?,
-        cursor: row.some_text()?.map(|text| parsed("a cursor", &text)).transpose()?,
-        request_id: fixed.request_id,
+        payload: submitted.payload.into(),
+        attempt: again.attempt,
+        max_attempts: submitted.fixed.max_attempts,
+        crashes: again.crashes,
+        created_at: submitted.created_at,
+        due_at: again.due_at.map_or(submitted.due_at, Moment::from_millis),
+        lease_until,
+        cursor: again.cursor.map(|text| parsed("a cursor", &text)).transpose()?,
+        request_id: submitted.fixed.request_id,
     })
 }

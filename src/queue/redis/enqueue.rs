@@ -1,36 +1,152 @@
-//! Taking jobs in.
+//! Taking jobs in. Submissions that come while a call is on its way share the next one.
 
-use jobs::contract::{JobId, TenantId};
-use serde::{Deserialize, Serialize};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jobs::contract::JobId;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     error::corrupt,
-    keys::{SEPARATOR, job_of, lane_id, short},
-    moment_arg,
+    keys::{job_of, lane_id},
     reply::Fields,
     scripts::ENQUEUE,
     server::{Patience, Server},
+    submitted::Given,
 };
-use crate::queue::{Enqueued, NewJob, Priority, QueueError, Submission, bounds};
+use crate::queue::{Enqueued, LaneRef, QueueError, Submission, bounds};
 
-/// What of a job never changes and no script reads.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Fixed {
-    pub(super) kind: String,
-    pub(super) items: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) tags: Vec<String>,
-    pub(super) request_id: String,
+/// Jobs in one call at most, unless a single submission has more.
+const MOST_JOBS: usize = 200;
+/// Calls of a shard that are on their way at once: while one is carried out, the next is sent.
+const CALLS: usize = 2;
+
+type Answer = Result<Enqueued, QueueError>;
+
+/// A submission that waits to be sent.
+struct Pending {
+    arguments: Vec<Vec<u8>>,
+    ids: Vec<JobId>,
+    answer: oneshot::Sender<Answer>,
 }
 
-/// Takes jobs in: all of the submission or nothing.
-pub(super) async fn enqueue(
-    server: &Server,
-    submission: Submission,
-) -> Result<Enqueued, QueueError> {
+/// What waits for one shard.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Pending>,
+    calls: usize,
+}
+
+/// The way in: one line a shard.
+pub(super) struct Entrance {
+    server: Arc<Server>,
+    lines: Vec<Arc<Mutex<Line>>>,
+}
+
+impl Entrance {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        let lines = server.shards.all().map(|_| Arc::default()).collect();
+        Self { server, lines }
+    }
+
+    /// Takes jobs in: all of the submission or nothing.
+    pub(super) async fn enqueue(&self, submission: Submission) -> Answer {
+        bounds::check(submission.jobs.len())?;
+        let shard = self.server.shards.of(&submission.tenant);
+        let ids = ids_of(&submission)?;
+        let (answer, answered) = oneshot::channel();
+        let pending = Pending { arguments: arguments_of(submission)?, ids, answer };
+        if self.join(shard, pending) {
+            let (server, line) = (Arc::clone(&self.server), Arc::clone(&self.lines[shard]));
+            tokio::spawn(async move { carry_in(&server, &line, shard).await });
+        }
+        // Who gives up before it was sent is not sent any more.
+        match timeout(self.server.patience(Patience::Caller), answered).await {
+            Ok(Ok(answer)) => answer,
+            _ => Err(QueueError::Unavailable("Redis did not answer in time".into())),
+        }
+    }
+
+    /// Joins the line; whether somebody has to begin calling.
+    fn join(&self, shard: usize, pending: Pending) -> bool {
+        let mut line = lock(&self.lines[shard]);
+        line.waiting.push_back(pending);
+        let begin = line.calls < CALLS;
+        line.calls += usize::from(begin);
+        begin
+    }
+}
+
+fn lock(line: &Mutex<Line>) -> std::sync::MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls until nobody waits any more.
+async fn carry_in(server: &Server, line: &Mutex<Line>, shard: usize) {
+    loop {
+        let batch = next_batch(&mut lock(line));
+        if batch.is_empty() {
+            return;
+        }
+        call(server, shard, batch).await;
+    }
+}
+
+/// What shares the next call; where there is nothing, the caller is taken off the list of calls.
+fn next_batch(line: &mut Line) -> Vec<Pending> {
+    let (mut batch, mut jobs) = (Vec::new(), 0);
+    while let Some(next) = line.waiting.front() {
+        if !batch.is_empty() && jobs + next.ids.len() > MOST_JOBS {
+            break;
+        }
+        jobs += next.ids.len();
+        batch.extend(line.waiting.pop_front().filter(|pending| !pending.answer.is_closed()));
+    }
+    line.calls -= usize::from(batch.is_empty());
+    batch
+}
+
+async fn call(server: &Server, shard: usize, batch: Vec<Pending>) {
+    let mut arguments = vec![batch.len().to_string().into_bytes()];
+    let mut answers = Vec::with_capacity(batch.len());
+    for pending in batch {
+        arguments.extend(pending.arguments);
+        answers.push((pending.answer, pending.ids));
+    }
+    let given = server.call(&ENQUEUE, shard, Patience::Caller, &arguments).await;
+    match given.and_then(Fields::of) {
+        Ok(fields) => {
+            for ((answer, ids), row) in answers.into_iter().zip(fields.rows()) {
+                let _ = answer.send(row.and_then(|row| enqueued(row, ids)));
+            }
+        }
+        Err(error) => {
+            for (answer, _) in answers {
+                let _ = answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// The ids of the jobs, each of which is there once.
+fn ids_of(submission: &Submission) -> Result<Vec<JobId>, QueueError> {
+    let ids: Vec<JobId> = submission.jobs.iter().map(|job| job.id).collect();
+    let mut seen = HashSet::with_capacity(ids.len());
+    match ids.iter().find(|id| !seen.insert(**id)) {
+        Some(twice) => Err(taken(*twice)),
+        None => Ok(ids),
+    }
+}
+
+fn taken(id: JobId) -> QueueError {
+    QueueError::Unusable(format!("there is a job {id} already"))
+}
+
+fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
     let Submission { tenant, jobs, idempotency } = submission;
-    bounds::check(jobs.len())?;
-    let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(5 + jobs.len() * 9);
+    let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(9 + jobs.len());
     arguments.push(tenant.as_str().into());
     match idempotency {
         Some(known) => arguments.extend([
@@ -41,53 +157,42 @@ pub(super) async fn enqueue(
         ]),
         None => arguments.resize(5, Vec::new()),
     }
-    for job in &jobs {
-        arguments.extend(arguments_of(&tenant, job)?);
+    let mut lanes: HashMap<LaneRef, usize> = HashMap::new();
+    let (mut named, mut rows) = (Vec::new(), Vec::with_capacity(jobs.len()));
+    for (index, job) in jobs.iter().enumerate() {
+        let lane = LaneRef {
+            queue: job.queue.clone(),
+            tenant: tenant.clone(),
+            name: job.lane.clone(),
+        };
+        let next = lanes.len() + 1;
+        let number = *lanes.entry(lane).or_insert(next);
+        if number == next {
+            let policy = serde_json::to_vec(&*job.policy);
+            named.push(lane_id(&job.queue, &tenant, &job.lane).into_bytes());
+            named.push(policy.map_err(|e| corrupt("a lane's policy", e))?);
+        }
+        let Given { text, unique, apart } = Given::of(&tenant, number, index, job)?;
+        rows.push(text);
+        rows.extend([unique, apart].into_iter().flatten());
     }
-    let shard = server.shards.of(&tenant);
-    let answer = server.call(&ENQUEUE, shard, Patience::Caller, &arguments).await?;
-    let mut fields = Fields::of(answer)?;
+    arguments.push(lanes.len().to_string().into_bytes());
+    arguments.append(&mut named);
+    arguments.push(jobs.len().to_string().into_bytes());
+    arguments.append(&mut rows);
+    Ok(arguments)
+}
+
+fn enqueued(mut fields: Fields, asked: Vec<JobId>) -> Answer {
     match fields.text()?.as_str() {
+        "fresh" if fields.is_empty() => Ok(Enqueued::Fresh(asked)),
         "fresh" => {
             let ids = fields.texts().map(|id| job_of(&id?)).collect::<Result<Vec<JobId>, _>>();
             Ok(Enqueued::Fresh(ids?))
         }
         "replayed" => Ok(Enqueued::Replayed(fields.bytes()?.into())),
         "reused" => Ok(Enqueued::KeyReused),
-        "taken" => {
-            let id = job_of(&fields.text()?)?;
-            Err(QueueError::Unusable(format!("there is a job {id} already")))
-        }
+        "taken" => Err(taken(job_of(&fields.text()?)?)),
         other => Err(corrupt("an answer", other)),
-    }
-}
-
-fn arguments_of(tenant: &TenantId, job: &NewJob) -> Result<[Vec<u8>; 9], QueueError> {
-    let fixed = Fixed {
-        kind: job.kind.clone(),
-        items: job.total_items,
-        tags: job.tags.clone(),
-        request_id: job.request_id.clone(),
-    };
-    let unique = job.unique.as_ref().map(|unique| format!("{}{SEPARATOR}{unique}", job.kind));
-    Ok([
-        short(job.id).into_bytes(),
-        lane_id(&job.queue, tenant, &job.lane).into_bytes(),
-        serde_json::to_vec(&*job.policy).map_err(|e| corrupt("a lane's policy", e))?,
-        rank(job.priority).into(),
-        job.run_at.map_or_else(Vec::new, |at| moment_arg(at).into_bytes()),
-        job.max_attempts.to_string().into_bytes(),
-        unique.unwrap_or_default().into_bytes(),
-        serde_json::to_vec(&fixed).map_err(|e| corrupt("a job", e))?,
-        job.payload.to_vec(),
-    ])
-}
-
-/// The place of a priority in the run order.
-fn rank(priority: Priority) -> &'static str {
-    match priority {
-        Priority::High => "0",
-        Priority::Normal => "1",
-        Priority::Low => "2",
     }
 }

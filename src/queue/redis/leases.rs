@@ -7,11 +7,12 @@ use jobs::contract::{Cursor, End, Facts, Moment, Retry, TenantId, judge};
 
 use super::{
     error::corrupt,
-    keys::{job_of, short},
+    keys::{job_of, lane_of, short},
     reply::{Fields, number},
     scripts::{CHECKPOINT, EXPIRED, EXTEND},
     server::{Patience, Server},
-    settle::{Order, carry_out},
+    settle::{Became, Order, carry_out},
+    submitted::Submitted,
 };
 use crate::queue::{Hold, LeaseRef, QueueError, Rescued, Status, ending::Ending};
 
@@ -110,9 +111,12 @@ impl Expired {
     fn read(mut row: Fields, now: Moment) -> Result<Self, QueueError> {
         let id = job_of(&row.text()?)?;
         let fence = row.number()?;
-        let tenant = row.text()?.parse().map_err(|e| corrupt("a tenant", e))?;
         let worker = row.text()?;
-        let (attempt, max_attempts, crashes) = (row.number()?, row.number()?, row.number()?);
+        let (attempt, crashes) = (row.number()?, row.number()?);
+        let due_at = row.some_moment()?;
+        let cancel_requested = row.number::<i64>()? == 1;
+        let submitted = Submitted::read(id, row.bytes()?)?;
+        let max_attempts = submitted.fixed.max_attempts;
         // Retry times and patience play no part in what becomes of a vanished worker's job.
         let facts = Facts {
             attempt,
@@ -120,12 +124,13 @@ impl Expired {
             crashes,
             max_crashes: u32::MAX,
             now,
-            due_at: row.moment()?,
+            due_at: due_at.unwrap_or(submitted.due_at),
             patience: Duration::MAX,
             retry: Retry { max_attempts, waits: &[], jitter: 0.0 },
             chance: 0.5,
-            cancel_requested: row.number::<i64>()? == 1,
+            cancel_requested,
         };
+        let tenant = lane_of(&submitted.lane)?.tenant;
         Ok(Self { tenant, worker, id, fence, facts })
     }
 }
@@ -146,18 +151,18 @@ async fn take_back(
         let ending = Ending::of(verdict, facts.cancel_requested, facts.now).vanished();
         orders.push(Order::new(job.id, job.fence, ending, false)?.if_vanished());
     }
-    let states = carry_out(server, shard, orders.iter()).await?;
-    let taken = expired.into_iter().zip(states).filter(|(_, state)| !state.is_empty());
+    let became = carry_out(server, shard, orders.iter()).await?;
+    let taken = expired.into_iter().zip(became);
     Ok(taken
-        .map(|(job, state)| Rescued {
-            id: job.id,
-            tenant: job.tenant,
-            worker: job.worker,
-            status: match state.as_str() {
-                "failed" => Status::Failed,
-                "cancelled" => Status::Cancelled,
-                _ => Status::Queued,
-            },
+        .filter_map(|(job, became)| {
+            let status = match became {
+                Became::Lost => return None,
+                Became::Waiting => Status::Queued,
+                Became::Completed => Status::Completed,
+                Became::Failed => Status::Failed,
+                Became::Cancelled => Status::Cancelled,
+            };
+            Some(Rescued { id: job.id, tenant: job.tenant, worker: job.worker, status })
         })
         .collect())
 }

@@ -7,6 +7,7 @@
 //! * the scripts: `lua/*.lua`, put together in `scripts`; what they give: `reply`
 //! * the server: `server`, and what is asked of one: `checks`; where things lie: `keys`
 //! * who waits, and how news reach them: `wake`
+//! * what is kept of a job: `submitted`, `record`
 //! * in: `enqueue`; out: `claim`; back: `settle`, `leases`; by people: `operate`, `inspect`
 
 mod checks;
@@ -23,6 +24,7 @@ mod reply;
 mod scripts;
 mod server;
 mod settle;
+mod submitted;
 mod wake;
 
 use std::{
@@ -39,6 +41,7 @@ use tokio::task::AbortHandle;
 
 pub use self::config::RedisConfig;
 use self::{
+    enqueue::Entrance,
     server::Server,
     wake::{Subscription, Wake, bring_news},
 };
@@ -53,6 +56,7 @@ use super::{
 /// Opened inside a tokio runtime, on which its subscription lives until the queue is dropped.
 pub struct RedisQueue {
     server: Arc<Server>,
+    entrance: Entrance,
     wake: Arc<Wake>,
     news: AbortHandle,
     /// The shard that the next claim begins with.
@@ -91,7 +95,8 @@ impl RedisQueue {
         let first = Subscription::first(&server, &wake).await?;
         let news = bring_news(Arc::clone(&server), Arc::clone(&wake), first);
         let news = tokio::spawn(news).abort_handle();
-        Ok(Self { server, wake, news, turn: AtomicUsize::new(0) })
+        let entrance = Entrance::new(Arc::clone(&server));
+        Ok(Self { server, entrance, wake, news, turn: AtomicUsize::new(0) })
     }
 }
 
@@ -101,21 +106,21 @@ impl Drop for RedisQueue {
     }
 }
 
-/// The latest moment that scripts are told: their numbers are written with 14 digits.
-const LATEST: i64 = 99_999_999_999_999;
+/// The latest moment that scripts are told: moments sort as texts of 13 digits.
+const LATEST: i64 = 9_999_999_999_999;
 
 fn clamped(at: Moment) -> i64 {
     at.millis().clamp(0, LATEST)
 }
 
 fn moment_arg(at: Moment) -> String {
-    clamped(at).to_string()
+    format!("{:013}", clamped(at))
 }
 
 #[async_trait]
 impl Queue for RedisQueue {
     async fn enqueue(&self, submission: Submission) -> Result<Enqueued, QueueError> {
-        enqueue::enqueue(&self.server, submission).await
+        self.entrance.enqueue(submission).await
     }
 
     async fn claim(&self, ask: &Ask) -> Result<Claims, QueueError> {

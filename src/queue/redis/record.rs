@@ -4,10 +4,10 @@ use jobs::contract::{Cursor, Moment};
 use serde::Deserialize;
 
 use super::{
-    enqueue::Fixed,
     error::corrupt,
     keys::{job_of, lane_of},
     reply::{Fields, parsed},
+    submitted::Fixed,
 };
 use crate::queue::{
     AttemptRecord, JobRecord, LaneRecord, ParkReason, Priority, QueueError, Status, Waiting,
@@ -36,7 +36,6 @@ struct State {
     reason: Option<String>,
     created_at: i64,
     attempt: u32,
-    max_attempts: u32,
     crashes: u32,
     version: u64,
     cursor: Option<String>,
@@ -55,8 +54,8 @@ struct State {
     hold: Option<Hold>,
 }
 
-/// Fence, number, beginning, end, outcome, error, worker.
-type Attempt = (u64, u32, i64, Option<i64>, Option<String>, Option<String>, String);
+/// Number, beginning, end, outcome, error, worker.
+type Attempt = (u32, i64, Option<i64>, Option<String>, Option<String>, String);
 
 /// A job, from what a script shows of it.
 pub(super) fn job(mut fields: Fields, now: Moment) -> Result<JobRecord, QueueError> {
@@ -79,7 +78,7 @@ pub(super) fn job(mut fields: Fields, now: Moment) -> Result<JobRecord, QueueErr
             _ => Priority::Low,
         },
         attempt: state.attempt,
-        max_attempts: state.max_attempts,
+        max_attempts: fixed.max_attempts,
         crashes: state.crashes,
         cursor: cursor.unwrap_or_else(|| Cursor { total: fixed.items, ..Cursor::default() }),
         result: some("a result", state.result.as_deref())?,
@@ -108,7 +107,7 @@ fn some<T: serde::de::DeserializeOwned>(
 }
 
 fn attempt(attempt: Attempt) -> Result<AttemptRecord, QueueError> {
-    let (_, number, started_at, ended_at, outcome, error, worker) = attempt;
+    let (number, started_at, ended_at, outcome, error, worker) = attempt;
     Ok(AttemptRecord {
         number,
         started_at: Moment::from_millis(started_at),

@@ -20,6 +20,10 @@ impl Fields {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_slice().is_empty()
+    }
+
     fn next(&mut self) -> Value {
         self.0.next().unwrap_or(Value::Nil)
     }
@@ -30,11 +34,6 @@ impl Fields {
 
     pub(super) fn text(&mut self) -> Result<String, QueueError> {
         text(self.next())
-    }
-
-    /// A text; none where it is empty.
-    pub(super) fn some_text(&mut self) -> Result<Option<String>, QueueError> {
-        Ok(Some(self.text()?).filter(|text| !text.is_empty()))
     }
 
     pub(super) fn number<N: TryFrom<i64>>(&mut self) -> Result<N, QueueError> {

@@ -88,6 +88,14 @@ impl Server {
         self.clock.offset.store(now.millis().saturating_sub(here), Ordering::Release);
     }
 
+    /// How long a call of this patience waits for its answer.
+    pub(super) fn patience(&self, patience: Patience) -> Duration {
+        match patience {
+            Patience::Caller => self.caller,
+            Patience::Worker => self.worker,
+        }
+    }
+
     /// Calls a script in a shard. `arguments` come after the time.
     pub(super) async fn call(
         &self,
@@ -96,10 +104,7 @@ impl Server {
         patience: Patience,
         arguments: &[impl AsRef<[u8]>],
     ) -> Result<Value, QueueError> {
-        let within = match patience {
-            Patience::Caller => self.caller,
-            Patience::Worker => self.worker,
-        };
+        let within = self.patience(patience);
         let command = |verb: &str, script: &str| {
             let mut command = redis::cmd(verb);
             command.arg(script).arg(1).arg(self.shards.base(shard)).arg(self.clock.argument());

@@ -1,5 +1,7 @@
 //! Carrying verdicts out, each under its fence.
 
+use std::collections::HashSet;
+
 use jobs::contract::{Cause, JobId, Moment, Verdict};
 use serde::Serialize;
 
@@ -7,7 +9,7 @@ use super::{
     clamped,
     error::corrupt,
     keys::short,
-    reply::Fields,
+    reply::text,
     scripts::SETTLE,
     server::{Patience, Server},
 };
@@ -27,7 +29,9 @@ fn is_false(flag: &bool) -> bool {
 /// An ending, as the script takes it.
 #[derive(Debug, Serialize)]
 pub(super) struct Order {
+    #[serde(skip)]
     id: String,
+    #[serde(skip)]
     fence: u64,
     state: &'static str,
     outcome: &'static str,
@@ -105,6 +109,16 @@ impl Order {
         })
     }
 
+    /// What becomes of the job, in as few words as it needs: most complete.
+    fn text(&self) -> Result<String, QueueError> {
+        match &self.result {
+            Some(result) if self.done && self.skipped.is_none() && !self.refund => {
+                Ok(if result == "null" { "C".to_owned() } else { format!("C{result}") })
+            }
+            _ => serde_json::to_string(self).map_err(|e| corrupt("an ending", e)),
+        }
+    }
+
     /// The same, to be carried out only if the lease is over.
     pub(super) fn if_vanished(self) -> Self {
         Self { vanished: true, ..self }
@@ -130,10 +144,11 @@ pub(super) async fn settle(
         orders[shard].push((index, Order::new(lease.id, fence, ending, refund)?));
     }
     for (shard, orders) in orders.into_iter().enumerate() {
-        for batch in orders.chunks(BATCH) {
-            let states = carry_out(server, shard, batch.iter().map(|(_, order)| order)).await?;
-            for ((index, _), state) in batch.iter().zip(states) {
-                if !state.is_empty() {
+        let mut left = &orders[..];
+        while let Some(batch) = next_batch(&mut left) {
+            let became = carry_out(server, shard, batch.iter().map(|(_, order)| order)).await?;
+            for ((index, _), became) in batch.iter().zip(became) {
+                if became != Became::Lost {
                     answers[*index] = Settled::Done;
                 }
             }
@@ -142,16 +157,49 @@ pub(super) async fn settle(
     Ok(answers)
 }
 
-/// Has one script call carry these out; the state of each job then, empty where the fence was stale.
+/// The orders that one call carries out: a batch in which no job is twice.
+fn next_batch<'o>(left: &mut &'o [(usize, Order)]) -> Option<&'o [(usize, Order)]> {
+    let mut seen = HashSet::with_capacity(left.len().min(BATCH));
+    let fits = left.iter().take(BATCH).take_while(|(_, order)| seen.insert(&order.id)).count();
+    let (batch, rest) = left.split_at(fits);
+    *left = rest;
+    (!batch.is_empty()).then_some(batch)
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Became {
+    /// It waits again.
+    Waiting,
+    Completed,
+    Failed,
+    Cancelled,
+    /// Nothing: the fence was stale.
+    Lost,
+}
+
+/// Has one script call carry these out.
 pub(super) async fn carry_out<'o>(
     server: &Server,
     shard: usize,
     orders: impl Iterator<Item = &'o Order>,
-) -> Result<Vec<String>, QueueError> {
+) -> Result<Vec<Became>, QueueError> {
     let mut arguments = vec![MOST_LANES.to_owned()];
     for order in orders {
-        arguments.push(serde_json::to_string(order).map_err(|e| corrupt("an ending", e))?);
+        arguments.push(format!("{}{:010}{}", order.id, order.fence, order.text()?));
     }
     let answer = server.call(&SETTLE, shard, Patience::Worker, &arguments).await?;
-    Fields::of(answer)?.texts().collect()
+    let letters = text(answer)?;
+    letters.chars().map(became).collect()
+}
+
+fn became(letter: char) -> Result<Became, QueueError> {
+    match letter {
+        'w' => Ok(Became::Waiting),
+        'c' => Ok(Became::Completed),
+        'f' => Ok(Became::Failed),
+        'x' => Ok(Became::Cancelled),
+        '-' => Ok(Became::Lost),
+        other => Err(corrupt("an answer", other)),
+    }
 }

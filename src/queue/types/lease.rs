@@ -20,6 +20,14 @@ pub struct Ask {
     pub lease: Duration,
 }
 
+impl Ask {
+    /// How many jobs of a lane one turn gives at most: who takes many jobs at once takes them in runs,
+    /// who takes few takes them one by one.
+    pub fn run(&self) -> u32 {
+        if self.max < 32 { 1 } else { self.max / 8 }
+    }
+}
+
 /// What a claim took.
 #[derive(Debug, Clone)]
 pub struct Claims {

@@ -19,8 +19,10 @@ if job.state == 'waiting' then
 end
 if job.state ~= 'processing' then return job.state end
 if not job.cancel_requested then
-  job.cancel_requested, job.cancelled_by = true, ARGV[4]
+  job.cancelled_by = ARGV[4]
+  job.cancel_requested = true
   save_job(job)
+  write()
   publish()
 end
 return 'requested'

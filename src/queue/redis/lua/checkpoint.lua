@@ -11,5 +11,6 @@ local job = load_job(ARGV[2])
 if not job or job.state ~= 'processing' or job.fence ~= tonumber(ARGV[3]) then return 0 end
 job.cursor = ARGV[4]
 save_job(job)
+write()
 publish()
 return 1

@@ -1,19 +1,23 @@
 -- Takes jobs that may run now, in turns: tenants of the queue, lanes of a tenant, jobs of a lane. One
--- turn gives one job; whoever was served goes to the back.
+-- turn gives a run of jobs of one lane; whoever was served goes to the back.
 --
 -- KEYS[1] the shard
 -- ARGV[1] the time
 -- ARGV[2] the queue
 -- ARGV[3] the worker
 -- ARGV[4] how many jobs at most
--- ARGV[5] the lease (ms)
--- ARGV[6] how many lanes whose moment has come are woken at most, and how many promises corrected
+-- ARGV[5] how many jobs of a lane one turn gives at most
+-- ARGV[6] the lease (ms)
+-- ARGV[7] how many lanes whose moment has come are woken at most, and how many promises corrected
 --
--- Gives {time, next moment or '', job…}, each job {id, fence, lane id, fixed, payload, attempt,
--- attempts it may have, crashes, created_at, due_at, lease_until, cursor or ''}.
-local queue, worker, max = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local lease, most = tonumber(ARGV[5]), tonumber(ARGV[6])
+-- Gives {time, next moment or '', job…}, each job in two: its id, behind which at any but its first
+-- claim stands more (JSON: fence, attempt, crashes, due_at, cursor); and what was submitted, with its
+-- payload.
+local queue, worker, max, run = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local lease, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local HISTORY = 50
+local byte, sub = string.byte, string.sub
+local FRESH, APART, UNIQUE, UNIQUE_APART = string.byte('0aIA', 1, 4)
 
 -- A worker's queue is known from its first claim on, so that it can be paused.
 redis.call('HSETNX', key('queues'), queue, 0)
@@ -23,34 +27,97 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('later', queue), '-inf', now
 end
 flush()
 
-local taken = walk(queue, max)
-local turn = #taken > 0 and next_turns(queue, #taken) - #taken
-local reply, tenants = { now, '' }, {}
-for number, take in ipairs(taken) do
-  local lane = take.lane
-  lane.turn = turn + number
-  tenants[lane.tenant] = lane.turn
-  local record = redis.call('HMGET', job_key(id_of(take.ticket)), 'state', 'fixed', 'body')
-  local job = unpack_job(id_of(take.ticket), record[1])
-  leave_waiting(job, lane)
-  job.state, job.wait, job.reason = 'processing', 'turn', nil
-  job.attempt, job.fence, job.worker = job.attempt + 1, job.fence + 1, worker
-  job.started_at = job.started_at or now
-  job.attempts = job.attempts or {}
-  table.insert(job.attempts, { job.fence, job.attempt, now, false, false, false, worker })
-  if #job.attempts > HISTORY then table.remove(job.attempts, 1) end
-  job.drawn = next(take.buckets) and take.buckets or nil
-  for _, bucket in ipairs(take.buckets) do
-    draw(bucket, job.id .. ':' .. string.format('%d', job.fence))
+local pieces, count = walk(queue, max, run)
+local turn = count > 0 and next_turns(queue, count) - count
+local reply = { now, '' }
+
+-- Keeps the last attempt, if there was one, with those before it.
+local function keep_attempt(job)
+  if not job.begun_at then return end
+  job.past = (job.past or '') .. cmsgpack.pack({ job.begun, job.begun_at, job.ended_at or false,
+    job.outcome or false, job.told or false, job.worker })
+  job.pasts = (job.pasts or 0) + 1
+  if job.pasts >= HISTORY then
+    local all = { cmsgpack.unpack(job.past) }
+    job.past, job.pasts = cmsgpack.pack(unpack(all, 2)), job.pasts - 1
   end
-  lane.running = lane.running + 1
-  tally(queue, 'processing', 1)
-  redis.call('ZADD', key('leases'), now + lease, job.id)
-  save_job(job)
-  reply[#reply + 1] = { job.id, job.fence, job.lane, record[2], record[3], job.attempt, job.max_attempts,
-    job.crashes, job.created_at, job.due_at, now + lease, job.cursor or '' }
 end
-for tenant, last in pairs(tenants) do redis.call('HSET', key('tenants', queue), tenant, last) end
+
+-- Claims a job that has a state; answers what its worker has to know.
+local function again(job, drawn)
+  keep_attempt(job)
+  job.wait, job.reason, job.outcome, job.ended_at, job.told = nil, nil, nil, nil, nil
+  job.state, job.since, job.attempt, job.fence = 'processing', now, job.attempt + 1, job.fence + 1
+  job.worker, job.begun_at, job.begun, job.started_at = worker, now, job.attempt, job.started_at or now
+  job.drawn = drawn
+  save_job(job)
+  return cjson.encode({ fence = job.fence, attempt = job.attempt, crashes = job.crashes,
+    due_at = job.due_at or nil, cursor = job.cursor or nil })
+end
+
+-- Reads what is known of the jobs, in two calls.
+local ids, old, tickets, number = {}, {}, {}, 0
+for _, piece in ipairs(pieces) do
+  for at = piece.first, piece.last do
+    local name = piece.tickets[at]
+    number = number + 1
+    tickets[number], ids[number] = name, sub(name, 29)
+    if byte(name, 28) ~= FRESH then old[#old + 1] = ids[number] end
+  end
+end
+local texts = values_of(JOBS, ids)
+if old[1] then load_jobs(old) end
+
+-- What the states of jobs that are claimed for the first time have in common.
+local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
+local states, leases, served, permits = {}, {}, {}, {}
+local till = moment(now + lease)
+number = 0
+
+local function draw_for(buckets, id, fence)
+  for _, bucket in ipairs(buckets) do
+    permits[bucket] = permits[bucket] or {}
+    table.insert(permits[bucket], id .. ':' .. fence)
+  end
+end
+
+local function claim_piece(piece)
+  local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
+  local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
+    begun = 1, started_at = now, drawn = drawn or nil })
+  local taken = piece.last - piece.first + 1
+  for place = number + 1, number + taken do
+    local id, text, name = ids[place], texts[place], tickets[place]
+    local kept, head, fence = byte(text, STAMP + KEPT), id, 1
+    if kept == APART or kept == UNIQUE_APART then text = text .. redis.call('GET', key('payload', id)) end
+    if byte(name, 28) == FRESH then
+      local unique = (kept == UNIQUE or kept == UNIQUE_APART) and 'u' or '-'
+      append(states, id, front .. unique .. sub(name, 1, 27) .. back)
+    else
+      head, fence = id .. again(known[id], drawn), known[id].fence
+    end
+    append(leases, till, id)
+    append(reply, head, text)
+    if drawn then draw_for(drawn, id, fence) end
+  end
+  number = number + taken
+  -- They are the first of their priority.
+  redis.call('ZREMRANGEBYRANK', waits(lane, piece.index - 1), 0, taken - 1)
+  local after = piece.tickets[piece.last + 1]
+  lane.heads[piece.index] = after and run_of(after) or false
+  lane.waiting[piece.index] = lane.waiting[piece.index] - taken
+  lane.turn, lane.running = turn + number, lane.running + taken
+  tenant_turns[queue .. SEP .. lane.tenant], served[lane.tenant] = lane.turn, lane.turn
+  touch(lane)
+end
+
+for _, piece in ipairs(pieces) do claim_piece(piece) end
+put_all('HSET', STATES, states)
+put_all('ZADD', key('leases'), leases)
+for bucket, drawn in pairs(permits) do draw(bucket, drawn) end
+for tenant, last in pairs(served) do put('HSET', key('tenants', queue), tenant, last) end
+tally(queue, 'waiting', -count)
+tally(queue, 'processing', count)
 flush()
 reply[2] = next_moment(queue, most) or ''
 finish()

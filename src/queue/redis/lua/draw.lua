@@ -6,10 +6,12 @@
 -- ARGV[3] the limit (JSON)
 --
 -- Gives {1, how many are left, when the window will be empty}, or {0, 0, when the next comes free}.
-local tenant, limit = ARGV[2], cjson.decode(ARGV[3])
+local tenant, given = ARGV[2], cjson.decode(ARGV[3])
+local limit = { given.bucket, given.label, given.count, given.window_ms }
 local bucket = bucket_of(tenant, limit)
 widen(bucket, limit)
 local left = room(tenant, limit)
 if left == 0 then return { 0, 0, math.max(opens_at(tenant, limit), now) } end
-draw(bucket, 'drawn:' .. redis.call('HINCRBY', key('meta'), 'drawn', 1))
-return { 1, left - 1, now + limit.window_ms }
+draw(bucket, { 'drawn:' .. redis.call('HINCRBY', key('meta'), 'drawn', 1) })
+write()
+return { 1, left - 1, now + limit[WINDOW] }

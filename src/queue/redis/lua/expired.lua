@@ -4,13 +4,15 @@
 -- ARGV[1] the time
 -- ARGV[2] how many at most
 --
--- Gives {time, job…}, each job {id, fence, tenant, worker, attempt, attempts it may have, crashes,
--- due_at, 1 if a cancel was asked for}.
+-- Gives {time, job…}, each job {id, fence, worker, attempt, crashes, due_at or '', 1 if a cancel was
+-- asked for, what was submitted}.
 local reply = { now }
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))) do
-  local job = load_job(id)
-  local _, tenant = parts(job.lane)
-  reply[#reply + 1] = { id, job.fence, tenant, job.worker, job.attempt, job.max_attempts, job.crashes,
-    job.due_at, job.cancel_requested and 1 or 0 }
+local ids = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))
+local texts = values_of(JOBS, ids)
+load_jobs(ids)
+for number, id in ipairs(ids) do
+  local job = known[id]
+  reply[#reply + 1] = { id, job.fence, job.worker, job.attempt, job.crashes, job.due_at or '',
+    job.cancel_requested and 1 or 0, texts[number] }
 end
 return reply

@@ -7,14 +7,16 @@
 --
 -- Gives for each 'held', 'cancel' (held, and to be cancelled) or 'lost'.
 local till = now + tonumber(ARGV[2])
-local reply = {}
-for at = 3, #ARGV, 2 do
-  local job = load_job(ARGV[at])
-  if job and job.state == 'processing' and job.fence == tonumber(ARGV[at + 1]) then
-    redis.call('ZADD', key('leases'), 'GT', till, job.id)
-    reply[#reply + 1] = job.cancel_requested and 'cancel' or 'held'
+local ids, reply = {}, {}
+for at = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[at] end
+load_jobs(ids)
+for number, id in ipairs(ids) do
+  local job = known[id]
+  if job and job.state == 'processing' and job.fence == tonumber(ARGV[number * 2 + 2]) then
+    redis.call('ZADD', key('leases'), 'GT', till, id)
+    reply[number] = job.cancel_requested and 'cancel' or 'held'
   else
-    reply[#reply + 1] = 'lost'
+    reply[number] = 'lost'
   end
 end
 return reply

@@ -24,14 +24,14 @@ local function forget_lanes(ids)
   for _, id in ipairs(ids) do
     local lane = lane_of(id)
     local crowd = lane.queue .. SEP .. lane.tenant
-    unbind(id, lane.tenant, lane.policy)
-    redis.call('DEL', lane_key(id))
-    for _, index in ipairs({ 'lanes', 'empty' }) do redis.call('ZREM', key(index), id) end
+    unbind(lane)
+    for _, hash in ipairs({ LANES, key('policies') }) do redis.call('HDEL', hash, id) end
+    for _, index in ipairs({ 'lane_ids', 'empty' }) do redis.call('ZREM', key(index), id) end
     if redis.call('HINCRBY', key('crowd'), crowd, -1) == 0 then
       redis.call('HDEL', key('crowd'), crowd)
       redis.call('HDEL', key('tenants', lane.queue), lane.tenant)
     end
-    met[id], touched[id] = nil, nil
+    lanes[id], touched[id], marked[id] = nil, nil, nil
   end
   return #ids
 end

@@ -6,4 +6,4 @@
 --
 -- Gives {time} when it is not there, else {time, {its state, and what holds its lane back (JSON), its
 -- fixed part (JSON)}}.
-return { now, view_of(ARGV[2]) }
+return { now, views_of({ ARGV[2] })[1] }

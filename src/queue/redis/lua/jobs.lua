@@ -7,8 +7,7 @@
 --
 -- Gives {time, job…}, each as script `job` gives it.
 local from = ARGV[2] == '' and '+' or '(' .. ARGV[2]
-local reply = { now }
-for _, id in ipairs(redis.call('ZREVRANGEBYLEX', key('ids'), from, '-', 'LIMIT', 0, tonumber(ARGV[3]))) do
-  reply[#reply + 1] = view_of(id)
-end
+local page = redis.call('ZREVRANGEBYLEX', key('ids'), from, '-', 'LIMIT', 0, tonumber(ARGV[3]))
+local reply = views_of(page)
+table.insert(reply, 1, now)
 return reply

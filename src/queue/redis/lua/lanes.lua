@@ -1,35 +1,54 @@
--- Part of scripts that touch lanes: a lane's hash, and what follows when it changes.
+-- Part of scripts that touch lanes: a lane's record, and what follows when it changes.
 --
 -- A lane is idle (nothing can be claimed until something happens), later (something may be claimed
--- from `next_at` on) or ready. Each run loads a lane once and writes it once, in `flush`.
-local met, touched = {}, {}
+-- from `next_at` on) or ready. Each run reads a lane once and writes it once, in `flush`.
+local LANES = key('lanes')
+local lanes, touched, marked = {}, {}, {}
 
-local function lane_key(id)
-  return key('lane', id)
+-- `waiting` counts by priority, `heads` are the moments of the first of each, as far as known.
+local function unpack_lane(id, packed)
+  local queue, tenant, name = parts(id)
+  local v = cmsgpack.unpack(packed)
+  return {
+    id = id, queue = queue, tenant = tenant, name = name,
+    turn = v[1], placed = v[1], state = v[2], next_at = v[3], waiting = v[4], heads = v[5], running = v[6],
+    jobs = v[7], paused = v[8], parked = v[9], reason = v[10], in_flight = v[11], limits = v[12],
+    bound = v[13], first = v[14], empty = v[15],
+  }
 end
 
-local COLUMNS = {
-  'turn', 'policy', 'paused', 'parked', 'reason', 'state', 'next_at', 'waiting', 'running', 'jobs',
-}
+local function pack_lane(lane)
+  return cmsgpack.pack({ lane.turn, lane.state, lane.next_at, lane.waiting, lane.heads, lane.running,
+    lane.jobs, lane.paused, lane.parked, lane.reason, lane.in_flight, lane.limits, lane.bound,
+    lane.first, lane.empty })
+end
 
 local function lane_of(id)
-  if met[id] ~= nil then return met[id] or nil end
-  local row = redis.call('HMGET', lane_key(id), unpack(COLUMNS))
-  met[id] = false
-  if not row[1] then return nil end
-  local queue, tenant, name = parts(id)
-  met[id] = {
-    id = id, queue = queue, tenant = tenant, name = name,
-    turn = tonumber(row[1]), policy = row[2] and cjson.decode(row[2]) or nil, policy_text = row[2],
-    paused = row[3] == '1', parked = tonumber(row[4]), reason = row[5] ~= '' and row[5] or nil,
-    state = row[6] or 'idle', next_at = tonumber(row[7]), waiting = tonumber(row[8]) or 0,
-    running = tonumber(row[9]) or 0, jobs = tonumber(row[10]) or 0,
-  }
-  return met[id]
+  local lane = lanes[id]
+  if lane == nil then
+    local packed = redis.call('HGET', LANES, id)
+    lane = packed and unpack_lane(id, packed)
+    lanes[id] = lane
+  end
+  return lane or nil
 end
 
+-- The lane is written in the end.
+local function mark(lane)
+  marked[lane.id] = lane
+end
+
+-- The lane is looked at again in the end, and written.
 local function touch(lane)
-  touched[lane.id] = lane
+  touched[lane.id], marked[lane.id] = lane, lane
+end
+
+local function waits(lane, priority)
+  return key('waiting', lane.id, priority)
+end
+
+local function waiting(lane)
+  return lane.waiting[1] + lane.waiting[2] + lane.waiting[3]
 end
 
 local function next_turns(queue, count)
@@ -38,10 +57,15 @@ end
 
 -- Writes a policy; what the lane drew on before is let go.
 local function set_policy(lane, text)
-  unbind(lane.id, lane.tenant, lane.policy)
-  lane.policy, lane.policy_text = cjson.decode(text), text
-  redis.call('HSET', lane_key(lane.id), 'policy', text)
-  bind(lane.id, lane.tenant, lane.policy)
+  unbind(lane)
+  local policy = cjson.decode(text)
+  lane.in_flight = policy.in_flight ~= cjson.null and policy.in_flight or false
+  lane.limits, lane.bound = {}, true
+  for i, limit in ipairs(policy.limits) do
+    lane.limits[i] = { limit.bucket, limit.label, limit.count, limit.window_ms }
+  end
+  redis.call('HSET', key('policies'), lane.id, text)
+  bind(lane)
 end
 
 -- The lane, made at the end of the line if it is new. `policy` holds for one that has none yet.
@@ -50,33 +74,33 @@ local function ensure_lane(id, policy)
   if not lane then
     local queue, tenant, name = parts(id)
     local turn = next_turns(queue, 1)
-    lane = { id = id, queue = queue, tenant = tenant, name = name, turn = turn, paused = false,
-      state = 'idle', waiting = 0, running = 0, jobs = 0 }
-    met[id] = lane
-    redis.call('HSET', lane_key(id), 'turn', turn, 'state', 'idle', 'waiting', 0)
-    redis.call('ZADD', key('lanes'), 0, id)
+    lane = { id = id, queue = queue, tenant = tenant, name = name, turn = turn, placed = turn,
+      state = 'idle', next_at = false, waiting = { 0, 0, 0 }, heads = { false, false, false }, running = 0,
+      jobs = 0, paused = false, parked = false, reason = false, in_flight = false, limits = {},
+      bound = false, first = false, empty = false }
+    lanes[id] = lane
+    redis.call('ZADD', key('lane_ids'), 0, id)
     redis.call('HSETNX', key('queues'), queue, 0)
     redis.call('HSETNX', key('tenants', queue), tenant, turn)
     redis.call('HINCRBY', key('crowd'), queue .. SEP .. tenant, 1)
   end
-  if policy and not lane.policy then set_policy(lane, policy) end
+  if policy and not lane.bound then set_policy(lane, policy) end
   touch(lane)
   return lane
 end
 
 local function seats(lane)
-  local most = lane.policy and lane.policy.in_flight
-  if not most or most == cjson.null then return math.huge end
-  return math.max(most - lane.running, 0)
+  if not lane.in_flight then return math.huge end
+  return math.max(lane.in_flight - lane.running, 0)
 end
 
 -- Until when the lane is held back, and why (JSON), by a limit or by somebody; nothing when not.
 local function held(lane)
   local till, reason
-  for _, limit in ipairs(lane.policy and lane.policy.limits or {}) do
+  for _, limit in ipairs(lane.limits) do
     local at = opens_at(lane.tenant, limit)
     if at > now and (not till or at > till) then
-      till, reason = at, cjson.encode({ Limit = limit.label })
+      till, reason = at, cjson.encode({ Limit = limit[LABEL] })
     end
   end
   local parked = lane.parked
@@ -86,46 +110,72 @@ local function held(lane)
   return till, reason
 end
 
--- The moment at which the lane's first job runs.
+-- The moment at which the lane's first job runs, as a text.
 local function first_run(lane)
-  if lane.waiting == 0 then return nil end
   local first
-  for priority = 0, 2 do
-    local head = redis.call('ZRANGE', key('waiting', lane.id, priority), 0, 0, 'WITHSCORES')
-    local at = tonumber(head[2])
-    if at and (not first or at < first) then first = at end
+  for i = 1, 3 do
+    if lane.waiting[i] > 0 then
+      local head = lane.heads[i] or run_of(redis.call('ZRANGE', waits(lane, i - 1), 0, 0)[1])
+      lane.heads[i] = head
+      if not first or head < first then first = head end
+    end
   end
   return first
+end
+
+-- Turns of tenants, and where those that are ready stand, as this run knows them.
+local tenant_turns, tenant_placed = {}, {}
+
+local function turn_of(lane)
+  local name = lane.queue .. SEP .. lane.tenant
+  tenant_turns[name] = tenant_turns[name] or tonumber(redis.call('HGET', key('tenants', lane.queue), lane.tenant))
+  return tenant_turns[name], name
+end
+
+local function place_tenant(lane)
+  local turn, name = turn_of(lane)
+  if tenant_placed[name] ~= turn then
+    tenant_placed[name] = turn
+    redis.call('ZADD', key('ready', lane.queue), turn, lane.tenant)
+  end
 end
 
 local function leave_ready(lane)
   local ready = key('ready', lane.queue, lane.tenant)
   redis.call('ZREM', ready, lane.id)
   if redis.call('EXISTS', ready) == 0 then
+    local _, name = turn_of(lane)
+    tenant_placed[name] = nil
     redis.call('ZREM', key('ready', lane.queue), lane.tenant)
   else
     -- The tenant may have been served by this lane.
-    local turn = redis.call('HGET', key('tenants', lane.queue), lane.tenant)
-    redis.call('ZADD', key('ready', lane.queue), turn, lane.tenant)
+    place_tenant(lane)
   end
 end
 
 local function enter_ready(lane)
+  if lane.state == 'ready' and lane.placed == lane.turn then return end
   redis.call('ZADD', key('ready', lane.queue, lane.tenant), lane.turn, lane.id)
-  local turn = redis.call('HGET', key('tenants', lane.queue), lane.tenant)
-  redis.call('ZADD', key('ready', lane.queue), turn, lane.tenant)
+  place_tenant(lane)
 end
 
--- Works out anew whether something in the lane may be claimed; answers the first such moment.
-local function refresh(lane)
-  local first, state, at = first_run(lane), 'idle', nil
+-- Tells the queue when the lane's first job runs.
+local function tell_first(lane, first)
+  if first == lane.first then return end
+  lane.first = first
   if first then
     redis.call('ZADD', key('heads', lane.queue), first, lane.id)
   else
     redis.call('ZREM', key('heads', lane.queue), lane.id)
   end
+end
+
+-- Works out anew whether something in the lane may be claimed; answers the first such moment.
+local function refresh(lane)
+  local first, state, at = first_run(lane), 'idle', nil
+  tell_first(lane, first or false)
   if first and not lane.paused and seats(lane) > 0 then
-    at = math.max(first, held(lane) or 0)
+    at = math.max(tonumber(first), held(lane) or 0)
     state = at <= now and 'ready' or 'later'
   end
   if lane.state == 'ready' and state ~= 'ready' then leave_ready(lane) end
@@ -140,30 +190,32 @@ local function refresh(lane)
     redis.call('ZADD', key('later', lane.queue), at, lane.id)
     if lane.state == 'idle' or (lane.state == 'later' and at < lane.next_at) then wake(lane.queue) end
   end
-  lane.state, lane.next_at = state, state == 'later' and at or nil
+  lane.state, lane.next_at, lane.placed = state, state == 'later' and at or false, lane.turn
   return at
 end
 
--- Writes what this run did to a lane.
-local function save_lane(lane)
-  redis.call('HSET', lane_key(lane.id), 'turn', lane.turn, 'paused', lane.paused and 1 or 0,
-    'parked', lane.parked or '', 'reason', lane.reason or '', 'state', lane.state,
-    'next_at', lane.next_at or '', 'waiting', lane.waiting, 'running', lane.running,
-    'jobs', lane.jobs)
-  if lane.jobs == 0 then
-    redis.call('ZADD', key('empty'), lane.paused and '+inf' or lane.parked or 0, lane.id)
+-- A lane without jobs is forgotten from this moment on; it stays listed while it has some.
+local function list_empty(lane)
+  local empty = lane.jobs == 0 and (lane.paused and '+inf' or lane.parked or 0)
+  if empty == lane.empty then return end
+  lane.empty = empty
+  if empty then
+    redis.call('ZADD', key('empty'), empty, lane.id)
   else
     redis.call('ZREM', key('empty'), lane.id)
   end
 end
 
 local function flush()
-  local again = touched
-  touched = {}
-  for _, lane in pairs(again) do
-    refresh(lane)
-    save_lane(lane)
+  write()
+  local again, written = touched, marked
+  touched, marked = {}, {}
+  for _, lane in pairs(again) do refresh(lane) end
+  for id, lane in pairs(written) do
+    list_empty(lane)
+    put('HSET', LANES, id, pack_lane(lane))
   end
+  write()
 end
 
 -- Puts a lane to sleep, unless the moment is past or it sleeps longer anyway.

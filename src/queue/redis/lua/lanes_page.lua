@@ -9,12 +9,13 @@
 -- Gives JSON for each: its id, policy (JSON), numbers, and what holds it back.
 local from = ARGV[3] == '' and '[' .. ARGV[2] or '(' .. ARGV[3]
 local till = ARGV[2] == '' and '+' or '(' .. ARGV[2] .. '\255'
-local reply = {}
-for _, id in ipairs(redis.call('ZRANGEBYLEX', key('lanes'), from, till, 'LIMIT', 0, tonumber(ARGV[4]))) do
+local ids = redis.call('ZRANGEBYLEX', key('lane_ids'), from, till, 'LIMIT', 0, tonumber(ARGV[4]))
+local policies, reply = values_of(key('policies'), ids), {}
+for number, id in ipairs(ids) do
   local lane = lane_of(id)
-  reply[#reply + 1] = cjson.encode({
-    id = id, policy = lane.policy_text or nil, waiting = lane.waiting, running = lane.running,
-    parked = lane.parked, reason = lane.reason, hold = hold_of(lane),
+  reply[number] = cjson.encode({
+    id = id, policy = policies[number] or nil, waiting = waiting(lane), running = lane.running,
+    parked = lane.parked or nil, reason = lane.reason or nil, hold = hold_of(lane),
   })
 end
 return reply

@@ -1,53 +1,66 @@
 -- Part of scripts that move jobs: coming to a state, and leaving it.
-local function waits(job)
-  return key('waiting', job.lane, job.priority)
+
+-- Another job waits in the lane, or several that run at the same moment.
+local function count_waiting(lane, index, run_at, count)
+  local head = lane.heads[index]
+  -- An unknown head stays unknown, unless these are the only ones.
+  if lane.waiting[index] == 0 or (head and run_at < head) then lane.heads[index] = run_at end
+  lane.waiting[index] = lane.waiting[index] + count
+  tally(lane.queue, 'waiting', count)
 end
 
 local function enter_waiting(job, lane)
-  job.state = 'waiting'
-  redis.call('ZADD', waits(job), job.run_at, ticket(job))
-  if job.run_at > now then redis.call('ZADD', key('scheduled', lane.queue), job.run_at, ticket(job)) end
-  lane.waiting = lane.waiting + 1
-  tally(lane.queue, 'waiting', 1)
+  local name = ticket(job)
+  job.state, job.since = 'waiting', now
+  put('ZADD', waits(lane, job.priority), '0', name)
+  if tonumber(job.run_at) > now then put('ZADD', key('scheduled', lane.queue), '0', name) end
+  count_waiting(lane, job.priority + 1, job.run_at, 1)
   touch(lane)
 end
 
 local function leave_waiting(job, lane)
-  redis.call('ZREM', waits(job), ticket(job))
-  if job.run_at > now then redis.call('ZREM', key('scheduled', lane.queue), ticket(job)) end
-  lane.waiting = lane.waiting - 1
+  local name, index = ticket(job), job.priority + 1
+  put('ZREM', waits(lane, job.priority), name)
+  if tonumber(job.run_at) > now then put('ZREM', key('scheduled', lane.queue), name) end
+  lane.heads[index], lane.waiting[index] = false, lane.waiting[index] - 1
   tally(lane.queue, 'waiting', -1)
   touch(lane)
 end
 
-local function leave_processing(job, lane)
-  redis.call('ZREM', key('leases'), job.id)
-  lane.running = lane.running - 1
-  tally(lane.queue, 'processing', -1)
-  touch(lane)
+-- So many jobs of the lane run no more.
+local function count_ended(lane, count)
+  -- A lane that was full has room again.
+  if seats(lane) == 0 then touch(lane) else mark(lane) end
+  lane.running = lane.running - count
+  tally(lane.queue, 'processing', -count)
 end
 
 local function unique_key(job, lane)
-  return key('unique', lane.tenant, job.unique)
+  local s = submitted(redis.call('HGET', JOBS, job.id))
+  return key('unique', lane.tenant, s.unique)
 end
 
 -- The job has its final state: it is kept for those who ask, and its twin may come.
 local function enter_final(job, lane, state)
-  job.state, job.completed_at = state, now
-  redis.call('ZADD', key('final', state), now, ticket(job))
+  job.state, job.since = state, now
+  if state == 'completed' then
+    put('RPUSH', key('completed'), job.id)
+  else
+    put('ZADD', key('final', state), now_text, job.id)
+  end
   if state == 'failed' then
-    redis.call('ZADD', key('dead', lane.tenant), now, ticket(job))
+    redis.call('ZADD', key('dead', lane.tenant), now, job.seq .. job.id)
     redis.call('ZINCRBY', key('crowded'), 1, lane.tenant)
   end
   if job.unique then redis.call('DEL', unique_key(job, lane)) end
   tally(lane.queue, state, 1)
-  touch(lane)
 end
 
 local function leave_final(job, lane)
-  redis.call('ZREM', key('final', job.state), ticket(job))
+  -- The list of those that completed is in the order of time; what is gone from there is passed over.
+  if job.state ~= 'completed' then put('ZREM', key('final', job.state), job.id) end
   if job.state == 'failed' then
-    redis.call('ZREM', key('dead', lane.tenant), ticket(job))
+    redis.call('ZREM', key('dead', lane.tenant), job.seq .. job.id)
     if tonumber(redis.call('ZINCRBY', key('crowded'), -1, lane.tenant)) <= 0 then
       redis.call('ZREM', key('crowded'), lane.tenant)
     end
@@ -55,14 +68,21 @@ local function leave_final(job, lane)
   tally(lane.queue, job.state, -1)
 end
 
--- Deletes a finished job.
-local function remove(job, lane)
-  leave_final(job, lane)
-  redis.call('DEL', job_key(job.id))
-  redis.call('ZREM', key('ids'), job.id)
-  lane.jobs = lane.jobs - 1
-  change()
-  touch(lane)
+-- Deletes finished jobs.
+local function remove(ids)
+  local texts = values_of(JOBS, ids)
+  for i, id in ipairs(ids) do
+    local job = known[id]
+    local lane = lane_of(job.lane)
+    leave_final(job, lane)
+    put('HDEL', JOBS, id)
+    put('HDEL', STATES, id)
+    put('ZREM', key('ids'), id)
+    if submitted(texts[i]).apart then redis.call('UNLINK', key('payload', id)) end
+    lane.jobs = lane.jobs - 1
+    mark(lane)
+  end
+  if #ids > 0 then change() end
 end
 
 -- Gives back what the job's claim drew. Lanes that draw on the same are looked at again, as many as

@@ -11,7 +11,7 @@ local lane = lane_of(ARGV[2])
 if not lane then return 1 end
 set_policy(lane, ARGV[3])
 if lane.reason and string.find(lane.reason, '{"Limit"', 1, true) == 1 then
-  lane.parked, lane.reason = nil, nil
+  lane.parked, lane.reason = false, false
 end
 change()
 touch(lane)

@@ -9,7 +9,7 @@
 local left = tonumber(ARGV[2])
 for _, queue in ipairs(redis.call('HKEYS', key('queues'))) do
   local scheduled = key('scheduled', queue)
-  local due = redis.call('ZRANGEBYSCORE', scheduled, '-inf', now, 'LIMIT', 0, left)
+  local due = redis.call('ZRANGEBYLEX', scheduled, '-', '(' .. moment(now + 1), 'LIMIT', 0, left)
   if #due > 0 then redis.call('ZREM', scheduled, unpack(due)) end
   left = left - #due
 end

@@ -15,21 +15,40 @@ local function due(zset, till)
   return redis.call('ZRANGEBYSCORE', zset, '-inf', till, 'LIMIT', 0, left)
 end
 
-local function remove_all(tickets)
-  for _, one in ipairs(tickets) do
-    local job = load_job(id_of(one))
-    remove(job, lane_of(job.lane))
-  end
-  left = left - #tickets
+local function remove_all(ids)
+  load_jobs(ids)
+  remove(ids)
+  left = left - #ids
 end
 
-for number, state in ipairs({ 'completed', 'cancelled', 'failed' }) do
-  remove_all(due(key('final', state), now - tonumber(ARGV[2 + number])))
+-- Those that completed, as far as they are past their time, and how much of their list that is.
+local function completed(till)
+  local ids, past, seen = redis.call('LRANGE', key('completed'), 0, left - 1), {}, 0
+  load_jobs(ids)
+  for _, id in ipairs(ids) do
+    local job = known[id]
+    local there = job and job.state == 'completed'
+    if there and job.since > till then break end
+    seen = seen + 1
+    if there then past[#past + 1] = id end
+  end
+  return past, seen
+end
+
+local past, seen = completed(now - tonumber(ARGV[3]))
+remove_all(past)
+if seen > 0 then redis.call('LTRIM', key('completed'), seen, -1) end
+for number, state in ipairs({ 'cancelled', 'failed' }) do
+  remove_all(due(key('final', state), now - tonumber(ARGV[3 + number])))
 end
 for _, tenant in ipairs(redis.call('ZRANGEBYSCORE', key('crowded'), '(' .. ARGV[6], '+inf', 'LIMIT', 0, left)) do
   local surplus = redis.call('ZSCORE', key('crowded'), tenant) - tonumber(ARGV[6])
   local most = math.min(surplus, left)
-  if most > 0 then remove_all(redis.call('ZRANGE', key('dead', tenant), 0, most - 1)) end
+  local oldest = most > 0 and redis.call('ZRANGE', key('dead', tenant), 0, most - 1) or {}
+  for i, name in ipairs(oldest) do oldest[i] = string.sub(name, 15) end
+  remove_all(oldest)
+  -- The next must not be counted twice.
+  write()
 end
 flush()
 for _, name in ipairs(due(key('submissions'), now)) do

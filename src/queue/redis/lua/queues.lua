@@ -11,7 +11,7 @@ for at = 1, #queues, 2 do
   local queue = queues[at]
   local head = tonumber(redis.call('ZRANGE', key('heads', queue), 0, 0, 'WITHSCORES')[2])
   local row = { queue, tonumber(queues[at + 1]), head and head <= now and head or '' }
-  row[4] = redis.call('ZCOUNT', key('scheduled', queue), string.format('(%d', now), '+inf')
+  row[4] = redis.call('ZLEXCOUNT', key('scheduled', queue), '[' .. moment(now + 1), '+')
   for _, state in ipairs({ 'waiting', 'processing', 'completed', 'failed', 'cancelled' }) do
     row[#row + 1] = tonumber(redis.call('HGET', key('tallies'), queue .. SEP .. state)) or 0
   end

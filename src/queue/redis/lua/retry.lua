@@ -13,9 +13,8 @@ if job.unique then
   if redis.call('SET', unique_key(job, lane), job.id, 'NX') == false then return 'not_applicable' end
 end
 leave_final(job, lane)
-job.run_at, job.due_at, job.wait, job.reason = now, now, 'turn', nil
-job.attempt, job.crashes, job.retryable = 0, 0, nil
-job.cancelled_by, job.cancel_requested, job.completed_at = nil, nil, nil
+job.run_at, job.due_at, job.wait, job.reason = now_text, now, nil, nil
+job.attempt, job.crashes, job.retryable, job.cancelled_by, job.cancel_requested = 0, 0, nil, nil, nil
 enter_waiting(job, lane)
 save_job(job)
 finish()

@@ -3,18 +3,64 @@
 -- KEYS[1] the shard
 -- ARGV[1] the time
 -- ARGV[2] how many lanes are looked at again for each refund, at most
--- ARGV[3…] a settlement each, JSON: id, fence, state (waiting, completed, failed, cancelled), outcome
---          (for the history), and where they apply: run_at, wait, reason, error, told (the history's
---          error), result, skipped, park_until, park_reason (texts; JSON inside where the port has
---          values), and the flags done, back (the attempt), crashed, keep_error, retryable, refund,
---          vanished (only if the lease is over)
+-- ARGV[3…] a settlement each: id (26), fence (10 digits), and what becomes of the job: 'C' and its
+--          result (JSON) for one that completed, or else JSON: state (waiting, completed, failed,
+--          cancelled), outcome (for the history), and where they apply: run_at, wait, reason, error,
+--          told (the history's error), result, skipped, park_until, park_reason (texts; JSON inside
+--          where the port has values), and the flags done, back (the attempt), crashed, keep_error,
+--          retryable, refund, vanished (only if the lease is over). No id is there twice.
 --
--- Gives for each what the job became: its state, or '' when the fence was stale.
+-- Gives a letter for each: that of the state which the job has now (see `records`), or '-' when the
+-- fence was stale.
 local most = tonumber(ARGV[2])
+local byte, sub = string.byte, string.sub
+local ORDER = 37
+local DONE, COMMON = byte('C-', 1, 2)
+local ids, reply = {}, {}
+for at = 3, #ARGV do ids[at - 2] = sub(ARGV[at], 1, 26) end
 
-local function is_held(job, ending)
-  if not job or job.state ~= 'processing' or job.fence ~= ending.fence then return false end
+-- Most jobs complete, and nothing more is to be done for them than to say so: the front of their state
+-- is written anew and their result put behind it. Answers those that are left.
+local function complete()
+  local states, ended, counts, left = {}, {}, {}, {}
+  local front, lane, part
+  for number, text in ipairs(values_of(STATES, ids)) do
+    local order = ARGV[number + 2]
+    if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36)
+      and byte(text, 50) == COMMON then
+      front = front or version_text() .. now_text .. 'c'
+      local result = #order > ORDER and sub(order, ORDER + 1)
+      append(states, ids[number], front .. sub(text, 29) .. (result and cmsgpack.pack(result) or ''))
+      ended[#ended + 1], reply[number] = ids[number], 'c'
+      if not part or sub(text, LAST - 1, LAST - 2 + #part) ~= part then
+        lane = lane_in(text)
+        part = lane_part(lane)
+      end
+      counts[lane] = (counts[lane] or 0) + 1
+    else
+      left[#left + 1] = number
+    end
+  end
+  put_all('HSET', STATES, states)
+  put_all('RPUSH', key('completed'), ended)
+  put_all('ZREM', key('leases'), ended)
+  for id, count in pairs(counts) do
+    local of = lane_of(id)
+    count_ended(of, count)
+    tally(of.queue, 'completed', count)
+  end
+  return left
+end
+
+local function is_held(job, fence, ending)
+  if not job or job.state ~= 'processing' or job.fence ~= fence then return false end
   return not ending.vanished or tonumber(redis.call('ZSCORE', key('leases'), job.id)) <= now
+end
+
+local function ending_of(order)
+  if byte(order, ORDER) ~= DONE then return cjson.decode(sub(order, ORDER)) end
+  local result = #order > ORDER and sub(order, ORDER + 1) or 'null'
+  return { state = 'completed', outcome = 'completed', result = result, done = true }
 end
 
 -- A cancel that was asked for is final, whether or not whoever judged had heard of it.
@@ -23,24 +69,16 @@ local function after_cancel(ending)
     crashed = ending.vanished, keep_error = true, refund = ending.refund }
 end
 
-local function end_attempt(job, ending)
-  for _, attempt in ipairs(job.attempts) do
-    if attempt[1] == job.fence then
-      attempt[4], attempt[5], attempt[6] = now, ending.outcome, ending.told or false
-    end
-  end
-end
-
 local function carry_out(job, ending)
   local lane = lane_of(job.lane)
-  leave_processing(job, lane)
-  end_attempt(job, ending)
-  if ending.run_at then job.run_at = math.max(ending.run_at, now) end
+  put('ZREM', key('leases'), job.id)
+  count_ended(lane, 1)
+  if ending.run_at then job.run_at = moment(math.max(ending.run_at, now)) end
   if ending.back then job.attempt = math.max(job.attempt - 1, 0) end
   if ending.crashed then job.crashes = job.crashes + 1 end
   if not ending.keep_error then job.error = ending.error end
-  job.wait, job.reason = ending.wait or 'turn', ending.reason
-  job.result, job.skipped, job.retryable = ending.result, ending.skipped, ending.retryable
+  job.wait, job.reason, job.result, job.skipped = ending.wait, ending.reason, ending.result, ending.skipped
+  job.retryable, job.outcome, job.told, job.ended_at = ending.retryable, ending.outcome, ending.told, now
   if ending.state == 'waiting' then
     enter_waiting(job, lane)
   else
@@ -52,16 +90,18 @@ local function carry_out(job, ending)
   save_job(job)
 end
 
-local reply = {}
-for at = 3, #ARGV do
-  local ending = cjson.decode(ARGV[at])
-  local job = load_job(ending.id)
-  reply[at - 2] = ''
-  if is_held(job, ending) then
+local left, loaded = complete(), {}
+for i, number in ipairs(left) do loaded[i] = ids[number] end
+load_jobs(loaded)
+for _, number in ipairs(left) do
+  local job, fence = known[ids[number]], tonumber(sub(ARGV[number + 2], 27, 36))
+  local ending = ending_of(ARGV[number + 2])
+  reply[number] = '-'
+  if is_held(job, fence, ending) then
     if job.cancel_requested and not ending.done then ending = after_cancel(ending) end
     carry_out(job, ending)
-    reply[at - 2] = ending.state
+    reply[number] = LETTERS[ending.state]
   end
 end
 finish()
-return reply
+return table.concat(reply)

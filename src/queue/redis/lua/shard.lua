@@ -1,4 +1,4 @@
--- Part of every script: the names of a shard's keys, its time, its news.
+-- Part of every script: the names of a shard's keys, its time, its news, and writing in batches.
 --
 -- KEYS[1]  what all keys of the shard begin with, its {tag} included
 -- ARGV[1]  the time in milliseconds; empty: the server's own
@@ -21,9 +21,68 @@ end
 
 local now = tonumber(ARGV[1]) or server_time()
 
+-- A moment as a text that sorts like the number.
+-- Numbers are slow to hand to a call: scores are given as such texts, too.
+local function moment(ms)
+  return string.format('%013d', ms)
+end
+
+local now_text = moment(now)
+
 -- A lane's id is its queue, tenant and name.
 local function parts(lane)
   return string.match(lane, '^([^\1]*)\1([^\1]*)\1(.*)$')
+end
+
+-- A call costs more than what it does: what many jobs need is put together, and written by `write`.
+local CHUNK = 500
+local batches = {}
+
+local function put(command, where, a, b)
+  local by = batches[command]
+  if not by then
+    by = {}
+    batches[command] = by
+  end
+  local list = by[where]
+  if not list then
+    list = {}
+    by[where] = list
+  end
+  list[#list + 1] = a
+  if b ~= nil then list[#list + 1] = b end
+end
+
+local function in_chunks(list, step)
+  for first = 1, #list, CHUNK do step(first, math.min(first + CHUNK - 1, #list)) end
+end
+
+local function append(list, a, b)
+  local at = #list
+  list[at + 1], list[at + 2] = a, b
+end
+
+-- Writes a whole list of what one command takes.
+local function put_all(command, where, list)
+  in_chunks(list, function(first, last) redis.call(command, where, unpack(list, first, last)) end)
+end
+
+local function write()
+  for command, by in pairs(batches) do
+    for where, list in pairs(by) do put_all(command, where, list) end
+  end
+  batches = {}
+end
+
+-- The values of many fields of a hash, in one call each chunk.
+local function values_of(hash, fields)
+  local values = {}
+  in_chunks(fields, function(first, last)
+    for i, value in ipairs(redis.call('HMGET', hash, unpack(fields, first, last))) do
+      values[first + i - 1] = value
+    end
+  end)
+  return values
 end
 
 -- Says that this run changes something, and answers the version of all that it changes.

@@ -1,6 +1,6 @@
 -- Part of the claim: the walk over turns, in memory. It writes nothing but marks lanes that gave
 -- nothing, so that they are looked at again.
-local LANES, HEADS = 8, 4
+local LANES_READ, HEADS_READ = 8, 4
 
 -- Those whose turn comes: first who was not served in this walk, in pages, then who was.
 local function ring(zset, page, make)
@@ -29,11 +29,14 @@ local function serve_again(r, one)
   r.served[r.last] = one
 end
 
--- A lane with the room of its buckets and, once asked for, its first due jobs.
+-- A lane with the room of its buckets and, once asked for, its first due jobs: `tickets` of the
+-- priority that is read, of which those up to `due` may run and `at` is the next; `of` counts what
+-- was taken by priority.
 local function bench_of(id)
   local lane = lane_of(id)
-  local bench = { lane = lane, taken = 0, heads = {}, at = 1, buckets = {}, room = {} }
-  for _, limit in ipairs(lane.policy and lane.policy.limits or {}) do
+  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, index = 0, tickets = {}, at = 1, due = 0,
+    buckets = {}, room = {} }
+  for _, limit in ipairs(lane.limits) do
     local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit)
     if not bench.room[bucket] then table.insert(bench.buckets, bucket) end
     bench.room[bucket] = math.min(bench.room[bucket] or free, free)
@@ -41,66 +44,86 @@ local function bench_of(id)
   return bench
 end
 
--- Reads due jobs of the lane in run order: by priority, then by moment, then by arrival.
-local function read_heads(bench, left)
-  local want, skip = math.min(math.max(HEADS, bench.taken * 2), left), bench.taken
-  bench.heads, bench.at = {}, 1
-  for priority = 0, 2 do
-    local missing = want - #bench.heads
-    if missing == 0 then return end
-    local zset = key('waiting', bench.lane.id, priority)
-    for _, head in ipairs(redis.call('ZRANGEBYSCORE', zset, '-inf', now, 'LIMIT', skip, missing)) do
-      table.insert(bench.heads, head)
-    end
-    -- What was taken of this priority is skipped here, the rest of it in the next.
-    skip = skip > 0 and math.max(skip - redis.call('ZCOUNT', zset, '-inf', now), 0) or 0
-  end
-  bench.all = #bench.heads < want
-end
-
--- The lane's next job, if it has one and its limits admit it. `drawn` counts this walk's permits.
-local function give(bench, drawn, left)
+-- Reads the next due jobs in run order: by priority, then by moment, then by arrival. One more than
+-- is wanted is read, so that the lane's next head is known. Whether there are any.
+local function read_heads(bench, want)
   local lane = bench.lane
-  if lane.paused or (lane.parked or 0) > now or bench.taken >= seats(lane) then return nil end
-  for bucket, free in pairs(bench.room) do
-    if free <= (drawn[bucket] or 0) then return nil end
+  for index = math.max(bench.index, 1), 3 do
+    local skip = bench.of[index]
+    if lane.waiting[index] > skip then
+      local tickets = redis.call('ZRANGE', waits(lane, index - 1), skip, skip + want)
+      local due = math.min(#tickets, want)
+      while due > 0 and run_of(tickets[due]) > now_text do due = due - 1 end
+      if due > 0 then
+        bench.index, bench.tickets, bench.at, bench.due = index, tickets, 1, due
+        return true
+      end
+    end
   end
-  if bench.at > #bench.heads and not bench.all then read_heads(bench, left) end
-  local head = bench.heads[bench.at]
-  if not head then return nil end
-  bench.at, bench.taken = bench.at + 1, bench.taken + 1
-  for _, bucket in ipairs(bench.buckets) do drawn[bucket] = (drawn[bucket] or 0) + 1 end
-  return { ticket = head, lane = lane, buckets = bench.buckets }
+  bench.index = 4
+  return false
 end
 
-local function serve(tenant, drawn, left)
+-- How many jobs the lane may give now. `drawn` counts this walk's permits.
+local function allowed(bench, drawn)
+  local lane = bench.lane
+  if lane.paused or (lane.parked or 0) > now then return 0 end
+  local most = seats(lane) - bench.taken
+  for bucket, free in pairs(bench.room) do
+    most = math.min(most, free - (drawn[bucket] or 0))
+  end
+  return most
+end
+
+-- The lane's next jobs, at most `run`, as far as it has some and its limits admit them: put behind
+-- `taken`, in pieces of one priority each. Answers how many.
+local function give(bench, drawn, run, left, taken)
+  local most, given = math.min(allowed(bench, drawn), run), 0
+  while given < most and bench.index < 4 do
+    if bench.at <= bench.due then
+      local last = math.min(bench.at + most - given - 1, bench.due)
+      taken[#taken + 1] = { bench = bench, index = bench.index, tickets = bench.tickets, first = bench.at,
+        last = last }
+      local count = last - bench.at + 1
+      bench.of[bench.index], given, bench.at = bench.of[bench.index] + count, given + count, last + 1
+    elseif not read_heads(bench, math.min(math.max(HEADS_READ, run, bench.taken * 2), left)) then
+      break
+    end
+  end
+  bench.taken = bench.taken + given
+  for _, bucket in ipairs(bench.buckets) do drawn[bucket] = (drawn[bucket] or 0) + given end
+  return given
+end
+
+local function serve(tenant, drawn, run, left, taken)
   while true do
     local bench = next_of(tenant)
-    if not bench then return nil end
-    local take = give(bench, drawn, left)
-    if take then
+    if not bench then return 0 end
+    local given = give(bench, drawn, math.min(run, left), left, taken)
+    if given > 0 then
       serve_again(tenant, bench)
-      return take
+      return given
     end
     touch(bench.lane)
   end
 end
 
-local function walk(queue, max)
-  local taken, drawn = {}, {}
+-- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, and how many jobs they are.
+local function walk(queue, max, run)
+  local taken, drawn, count = {}, {}, 0
   local tenants = ring(key('ready', queue), math.max(max, 1), function(tenant)
-    return ring(key('ready', queue, tenant), LANES, bench_of)
+    return ring(key('ready', queue, tenant), LANES_READ, bench_of)
   end)
-  while #taken < max do
+  while count < max do
     local tenant = next_of(tenants)
     if not tenant then break end
-    local take = serve(tenant, drawn, max - #taken)
-    if take then
-      table.insert(taken, take)
+    local given = serve(tenant, drawn, run, max - count, taken)
+    if given > 0 then
+      count = count + given
       serve_again(tenants, tenant)
     end
   end
-  return taken
+  return taken, count
 end
 
 -- The lane of the queue whose moment comes first, and that moment, as far as is known.
@@ -121,8 +144,8 @@ local function next_moment(queue, most)
     if not id then return nil end
     local lane = lane_of(id)
     local kept = refresh(lane)
-    save_lane(lane)
     if kept == promised then break end
+    mark(lane)
   end
   return promised
 end

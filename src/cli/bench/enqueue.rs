@@ -1,0 +1,27 @@
+//! Jobs taken in a second.
+
+use super::{
+    Failure, Plan,
+    figures::Figure,
+    load::{self, Lot},
+    place::Place,
+};
+
+/// One by one, 64 at once, and in batches of 100 and 1,000.
+pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, Failure> {
+    let tenth = plan.jobs.div_ceil(10);
+    let ways = [
+        ("single", tenth, 1, 1),
+        ("64 at once", tenth, 1, 64),
+        ("batches of 100", plan.jobs, 100, 1),
+        ("batches of 1,000", plan.jobs, 1_000, 1),
+    ];
+    let mut figures = Vec::new();
+    for (name, count, batch, at_once) in ways {
+        let ground = place.fresh().await?;
+        let took = load::bring(&*ground.queue, &[Lot::limited()], count, batch, at_once).await?;
+        figures.push(Figure::rate(name, f64::from(count) / took.as_secs_f64()));
+        ground.clear().await?;
+    }
+    Ok(figures)
+}

@@ -1,0 +1,148 @@
+//! Where it is measured: a Redis server, or a directory for the embedded queue.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{
+    Adapter, Failure, Plan,
+    ground::{Address, Ground},
+    server::{Private, Server},
+};
+use crate::{cli::Globals, config::Config};
+
+/// Where it is measured.
+pub(super) struct Place {
+    config: Config,
+    config_file: Option<PathBuf>,
+    /// What every prefix of this run begins with.
+    mark: String,
+    grounds: AtomicU32,
+    words: String,
+    redis: Option<Redis>,
+    // Dropped last: the server of our own has its socket in it.
+    dir: Directory,
+}
+
+struct Redis {
+    url: String,
+    server: Server,
+    own: Option<Private>,
+}
+
+impl Place {
+    /// Finds it: `redis.url`, a private server, or a directory.
+    pub(super) async fn open(plan: &Plan, globals: &Globals) -> Result<Self, Failure> {
+        let config = globals.read(&[])?;
+        let dir = Directory::new()?;
+        let redis = match plan.queue {
+            Adapter::Redis => Some(Redis::open(&config, &dir.0).await?),
+            Adapter::Sqlite => None,
+        };
+        let words = match &redis {
+            None => "the embedded queue (SQLite) in a temporary directory".to_owned(),
+            Some(Redis { server, own, .. }) => {
+                let which = if own.is_some() {
+                    "a private server on a unix socket, nothing kept on disk"
+                } else {
+                    "the server at redis.url"
+                };
+                format!("Redis {}, {which}", server.version().await?)
+            }
+        };
+        let mark = format!("postrider-bench-{}", ulid::Ulid::generate());
+        let config_file = globals.config.clone();
+        Ok(Self { config, config_file, mark, grounds: AtomicU32::new(0), words, redis, dir })
+    }
+
+    /// In words.
+    pub(super) fn describe(&self) -> String {
+        self.words.clone()
+    }
+
+    /// The server, where there is one.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.redis.as_ref().map(|redis| &redis.server)
+    }
+
+    /// The server, for a measurement that asks it.
+    pub(super) fn needed_server(&self) -> &Server {
+        self.server().expect("the plan has no measurement that asks Redis where there is none")
+    }
+
+    /// Whether the server is nobody else's.
+    pub(super) fn is_private(&self) -> bool {
+        self.redis.as_ref().is_some_and(|redis| redis.own.is_some())
+    }
+
+    /// A queue with nothing in it.
+    pub(super) async fn fresh(&self) -> Result<Ground, Failure> {
+        let number = self.grounds.fetch_add(1, Ordering::Relaxed);
+        let address = match &self.redis {
+            Some(Redis { url, .. }) => {
+                Address::Redis { url: url.clone(), prefix: format!("{}-{number}", self.mark) }
+            }
+            None => {
+                let dir = self.dir.0.join(format!("ground-{number}"));
+                make(&dir)?;
+                Address::Sqlite { dir }
+            }
+        };
+        let counts = self.dir.0.join(format!("counts-{number}"));
+        make(&counts)?;
+        let file = self.config_file.clone();
+        Ground::open(&self.config, address, counts, file, self.server().cloned()).await
+    }
+
+    /// A directory of its own, for what is no queue.
+    pub(super) fn directory(&self, name: &str) -> Result<PathBuf, Failure> {
+        let dir = self.dir.0.join(name);
+        make(&dir)?;
+        Ok(dir)
+    }
+
+    /// Removes all that this run left on the server.
+    pub(super) async fn clear(&self) -> Result<(), Failure> {
+        match self.server() {
+            Some(server) => server.clear(&self.mark).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Redis {
+    async fn open(config: &Config, dir: &Path) -> Result<Self, Failure> {
+        let (url, own) = if config.redis.url.is_empty() {
+            let own = Private::start(dir).await?;
+            (own.url(), Some(own))
+        } else {
+            (config.redis.url.clone(), None)
+        };
+        Ok(Self { server: Server::connect(&url).await?, url, own })
+    }
+}
+
+fn make(dir: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(dir)
+        .map_err(|e| Failure::cannot_create(format!("cannot make {}: {e}", dir.display())))
+}
+
+/// A temporary directory, removed when this is dropped.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Result<Self, Failure> {
+        let dir = std::env::temp_dir().join(format!("postrider-bench-{}", ulid::Ulid::generate()));
+        make(&dir)?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What cannot be removed from the system's temporary directory is the system's to remove.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

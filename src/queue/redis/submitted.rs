@@ -1,0 +1,197 @@
+//! What was submitted of a job, as the scripts keep it: one text, of which they read the front
+//! (`lua/records.lua`).
+
+use jobs::contract::{JobId, Moment, TenantId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::corrupt,
+    keys::{SEPARATOR, lane_id, short},
+    moment_arg,
+};
+use crate::queue::{NewJob, Priority, QueueError};
+
+/// Payloads up to this many bytes are kept inside the text; longer ones apart, so that what is read
+/// often stays short.
+const INSIDE: usize = 1_024;
+/// What the script writes before it: created_at, version, arrival.
+const STAMP: usize = 13 + 14 + 10;
+const CREATED: usize = 13;
+/// Id, the numbers of its lane and its own, how it is kept, its priority, the moment asked for.
+const FRONT: usize = 26 + 4 + 4 + 1 + 1 + MOMENT;
+const MOMENT: usize = 13;
+const LENGTH: usize = 6;
+
+/// What of a job never changes and no script reads.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Fixed {
+    pub(super) kind: String,
+    pub(super) items: u64,
+    pub(super) max_attempts: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tags: Vec<String>,
+    pub(super) request_id: String,
+}
+
+/// What the script takes of a job: the text, and what comes behind it where the text says so.
+pub(super) struct Given {
+    pub(super) text: Vec<u8>,
+    /// The uniqueness key.
+    pub(super) unique: Option<Vec<u8>>,
+    /// The payload that lies apart.
+    pub(super) apart: Option<Vec<u8>>,
+}
+
+impl Given {
+    /// The job, which is the `number`th of its submission, and waits in the `lane`th of its lanes.
+    pub(super) fn of(
+        tenant: &TenantId,
+        lane: usize,
+        number: usize,
+        job: &NewJob,
+    ) -> Result<Self, QueueError> {
+        let fixed = Fixed {
+            kind: job.kind.clone(),
+            items: job.total_items,
+            max_attempts: job.max_attempts,
+            tags: job.tags.clone(),
+            request_id: job.request_id.clone(),
+        };
+        let fixed = serde_json::to_vec(&fixed).map_err(|e| corrupt("a job", e))?;
+        let unique = job.unique.as_ref().map(|unique| format!("{}{SEPARATOR}{unique}", job.kind));
+        let unique = unique.map(String::into_bytes);
+        let inside = job.payload.len() <= INSIDE;
+        let run_at = job.run_at.map_or_else(|| "0".repeat(13), moment_arg);
+        let mut text = Vec::with_capacity(200 + fixed.len() + job.payload.len().min(INSIDE));
+        text.extend_from_slice(format!("{}{lane:04}{number:04}", short(job.id)).as_bytes());
+        text.push(match (inside, unique.is_some()) {
+            (true, false) => b'i',
+            (false, false) => b'a',
+            (true, true) => b'I',
+            (false, true) => b'A',
+        });
+        text.push(rank(job.priority));
+        text.extend_from_slice(run_at.as_bytes());
+        let lane = lane_id(&job.queue, tenant, &job.lane);
+        for piece in [lane.as_bytes(), unique.as_deref().unwrap_or_default(), &fixed] {
+            text.extend_from_slice(format!("{:06}", piece.len()).as_bytes());
+            text.extend_from_slice(piece);
+        }
+        if inside {
+            text.extend_from_slice(&job.payload);
+        }
+        Ok(Self { text, unique, apart: (!inside).then(|| job.payload.to_vec()) })
+    }
+}
+
+/// The place of a priority in the run order.
+fn rank(priority: Priority) -> u8 {
+    match priority {
+        Priority::High => b'0',
+        Priority::Normal => b'1',
+        Priority::Low => b'2',
+    }
+}
+
+/// What a script gives of it: the whole text, with the payload behind it.
+pub(super) struct Submitted {
+    pub(super) created_at: Moment,
+    /// The moment at which it was first to run.
+    pub(super) due_at: Moment,
+    pub(super) lane: String,
+    pub(super) fixed: Fixed,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Submitted {
+    pub(super) fn read(id: JobId, text: Vec<u8>) -> Result<Self, QueueError> {
+        Self::parts(text).ok_or_else(|| corrupt("a job", format!("{id} is cut off or garbled")))
+    }
+
+    fn parts(mut text: Vec<u8>) -> Option<Self> {
+        let created_at = number(text.get(..CREATED)?)?;
+        let asked: i64 = number(text.get(STAMP + FRONT - MOMENT..STAMP + FRONT)?)?;
+        let mut at = STAMP + FRONT;
+        let mut piece = || {
+            let length = usize::try_from(number(text.get(at..at + LENGTH)?)?).ok()?;
+            let from = at + LENGTH;
+            at = from + length;
+            text.get(from..at)
+        };
+        let lane = String::from_utf8(piece()?.to_vec()).ok()?;
+        piece()?;
+        let fixed = serde_json::from_slice(piece()?).ok()?;
+        let payload = text.split_off(at);
+        Some(Self {
+            created_at: Moment::from_millis(created_at),
+            due_at: Moment::from_millis(asked.max(created_at)),
+            lane,
+            fixed,
+            payload,
+        })
+    }
+}
+
+fn number(digits: &[u8]) -> Option<i64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use jobs::contract::LaneName;
+
+    use super::*;
+    use crate::queue::LanePolicy;
+
+    fn job(payload: Bytes) -> NewJob {
+        NewJob {
+            id: JobId::from_u128(7),
+            kind: "send".into(),
+            queue: "send".into(),
+            lane: LaneName::custom("l"),
+            policy: Arc::new(LanePolicy::default()),
+            payload,
+            priority: Priority::Low,
+            run_at: Some(Moment::from_millis(1_700_000_000_000)),
+            max_attempts: 8,
+            unique: Some("once".into()),
+            total_items: 3,
+            tags: vec!["q3".into()],
+            request_id: "cli".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for length in [0, INSIDE, INSIDE + 1] {
+            // given what the script keeps and gives
+            let payload = Bytes::from(vec![b'x'; length]);
+            let given = Given::of(&"acme".parse().unwrap(), 1, 2, &job(payload.clone())).unwrap();
+            assert_eq!(given.apart.is_none(), length <= INSIDE);
+            let stamp = format!("{:013}{:014}{:010}", 1_600_000_000_000_u64, 5, 6);
+            let text = [stamp.as_bytes(), &given.text, &given.apart.unwrap_or_default()].concat();
+
+            // when
+            let read = Submitted::read(JobId::from_u128(7), text).unwrap();
+
+            // then
+            assert_eq!(read.created_at.millis(), 1_600_000_000_000);
+            assert_eq!(read.due_at.millis(), 1_700_000_000_000);
+            assert_eq!(read.lane, "send\u{1}acme\u{1}custom:l");
+            assert_eq!((read.fixed.kind.as_str(), read.fixed.items), ("send", 3));
+            assert_eq!(read.payload, payload);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_said_to_be() {
+        let given = Given::of(&"acme".parse().unwrap(), 1, 0, &job(Bytes::new())).unwrap();
+        let text = [&[b'0'; STAMP][..], &given.text].concat();
+        for length in 0..text.len() {
+            assert!(Submitted::read(JobId::from_u128(7), text[..length].to_vec()).is_err());
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The benchmark, short: what it measures and says, and that it leaves nothing behind.
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::program::{Finished, command, finish, path, run};
+use crate::support::redis;
+
+/// Few jobs: a test wants to see that figures come out, not what they are.
+const SHORT: [&str; 7] = ["--jobs", "300", "--waiting", "1000", "--runs", "1", "--json"];
+
+async fn measured(only: &str, more: &[&str]) -> Value {
+    let args = [&["bench", "--only", only][..], &SHORT, more].concat();
+    let mut command = command(&args);
+    command.env("POSTRIDER_REDIS__URL", redis::server());
+    finish(command).await.with(0).json()
+}
+
+/// The names of a measurement's figures; each must be a number.
+fn figures(document: &Value, measurement: &str) -> Vec<String> {
+    let all = document["figures"].as_array().unwrap();
+    let ours = all.iter().filter(|figure| figure["measurement"] == measurement);
+    ours.map(|figure| {
+        assert!(figure["value"].is_number() && figure["unit"].is_string(), "{figure}");
+        assert_eq!(figure["rounds"].as_array().unwrap().len(), 1, "{figure}");
+        figure["figure"].as_str().unwrap().to_owned()
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_backlog_is_carried_out_to_the_last_job_and_compared_with_bare_lua() {
+    let dir = TempDir::new().unwrap();
+    let chart = dir.path().join("chart.svg");
+    // When enqueue, drain and the full life are measured (each ends only when all jobs are completed)
+    let document = measured("enqueue,drain,life", &["--plot", path(&chart)]).await;
+    // Then there is a figure of each way in,
+    assert_eq!(
+        figures(&document, "enqueue"),
+        ["single", "64 at once", "batches of 100", "batches of 1,000"]
+    );
+    // of both crews and what they cost,
+    let drain = figures(&document, "drain");
+    for name in ["1 process", "2 processes", "worker CPU, 1 process", "Redis CPU, 1 process"] {
+        assert!(drain.contains(&name.to_owned()), "{drain:?}");
+    }
+    // and of the yardstick, with what is promised.
+    let life = figures(&document, "life");
+    assert!(life.contains(&"bare Lua, full life".to_owned()), "{life:?}");
+    let all = document["figures"].as_array().unwrap();
+    let share = all.iter().find(|f| f["figure"] == "of bare Lua, by Redis CPU").unwrap();
+    assert_eq!(share["promised_at_least"], 60.0);
+    assert!(share["value"].as_f64().unwrap() > 0.0 && share["kept"].is_boolean(), "{share}");
+    assert_eq!((&document["queue"], &document["jobs"]), (&"redis".into(), &300.into()));
+    // And the chart has a bar for each rate.
+    let svg = fs::read_to_string(&chart).unwrap();
+    let rates = all.iter().filter(|figure| figure["unit"] == "jobs/s").count();
+    assert_eq!(bars(&svg), rates);
+}
+
+/// The bars of a chart, after following its tags to the end: each is closed by its own.
+fn bars(svg: &str) -> usize {
+    let (mut open, mut bars) = (Vec::new(), 0);
+    for tag in svg.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').expect("every tag ends");
+        let name = tag.split_whitespace().next().unwrap();
+        if let Some(name) = name.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{svg}");
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+        bars += usize::from(tag.starts_with("rect class=\"bar\""));
+    }
+    assert!(open.is_empty(), "{open:?}");
+    bars
+}
+
+#[tokio::test]
+async fn what_is_special_about_the_queue_is_measured() {
+    let document = measured("lanes,later,waiting,memory", &[]).await;
+    assert!(figures(&document, "lanes").contains(&"slower".to_owned()));
+    assert!(figures(&document, "later").contains(&"late, p99".to_owned()));
+    assert!(figures(&document, "waiting").contains(&"ratio".to_owned()));
+    assert_eq!(figures(&document, "memory"), ["waiting job"]);
+    // A server that is not the benchmark's own is not told what to remember.
+    assert!(!figures(&document, "waiting").iter().any(|name| name.starts_with("slowest")));
+}
+
+#[tokio::test]
+async fn the_embedded_queue_is_measured_too() {
+    let document = measured("enqueue,drain,life", &["--queue", "sqlite"]).await;
+    assert_eq!(figures(&document, "enqueue").len(), 4);
+    assert_eq!(figures(&document, "drain"), ["1 process", "2 processes", "worker CPU, 1 process"]);
+    assert_eq!(figures(&document, "life"), ["full life", "a status read"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_measured_is_refused() {
+    let refused = |args: &'static [&'static str]| async { run(args).await };
+    let Finished { code, err, .. } =
+        refused(&["bench", "--queue", "sqlite", "--only", "memory"]).await;
+    assert_eq!(code, Some(65));
+    assert!(err.contains("--only memory asks the Redis server itself"), "{err}");
+    let Finished { code, err, .. } = refused(&["bench", "enqueue", "5"]).await;
+    assert_eq!(code, Some(78));
+    assert!(err.contains("set redis.url"), "{err}");
+    assert_eq!(refused(&["bench", "--jobs", "1"]).await.code, Some(2));
+}
