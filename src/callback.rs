@@ -12,13 +12,13 @@ use jobs::{
 use serde_json::{Value, json};
 
 /// The member, and how a payload that has it begins.
-pub const MEMBER: &str = "$callback";
+pub(crate) const MEMBER: &str = "$callback";
 const BEGIN: &[u8] = b"{\"$callback\":";
 /// The largest result that is told, in bytes of JSON; of a larger one it is told that it is.
 const LARGEST_RESULT: usize = 64 << 10;
 
 /// A payload (the text of a JSON object) with these callbacks.
-pub fn wrap(payload: String, callbacks: &[String]) -> String {
+pub(crate) fn wrap(payload: String, callbacks: &[String]) -> String {
     match payload.strip_prefix('{') {
         Some(rest) if !callbacks.is_empty() => {
             let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
@@ -29,7 +29,7 @@ pub fn wrap(payload: String, callbacks: &[String]) -> String {
 }
 
 /// The callbacks of a stored payload, and the payload as it was submitted.
-pub fn unwrap(stored: &[u8]) -> (Vec<String>, Cow<'_, [u8]>) {
+pub(crate) fn unwrap(stored: &[u8]) -> (Vec<String>, Cow<'_, [u8]>) {
     let Some(rest) = stored.strip_prefix(BEGIN) else { return (Vec::new(), stored.into()) };
     let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<Vec<String>>();
     let Some(Ok(callbacks)) = values.next() else { return (Vec::new(), stored.into()) };
@@ -39,7 +39,7 @@ pub fn unwrap(stored: &[u8]) -> (Vec<String>, Cow<'_, [u8]>) {
 }
 
 /// The delivery that tells an endpoint how a job ended; nothing while it has not.
-pub fn news(run: &RunInfo, kind: &str, verdict: &Verdict, now: Moment) -> Option<Value> {
+pub(crate) fn news(run: &RunInfo, kind: &str, verdict: &Verdict, now: Moment) -> Option<Value> {
     let (event, outcome) = match verdict {
         Verdict::Complete { result, skipped } => {
             let large = result.to_string().len() > LARGEST_RESULT;
@@ -66,7 +66,7 @@ pub fn news(run: &RunInfo, kind: &str, verdict: &Verdict, now: Moment) -> Option
 
 /// The follow-up that brings `news` to one endpoint, and the key under which it is taken in: another
 /// run of the same job has other news.
-pub fn follow_up(news: &Value, endpoint: &str, run: &RunInfo) -> (String, FollowUp) {
+pub(crate) fn follow_up(news: &Value, endpoint: &str, run: &RunInfo) -> (String, FollowUp) {
     let mut payload = news.clone();
     payload["endpoint_id"] = json!(endpoint);
     let key = format!("callback:{}:{endpoint}", run.run_id());

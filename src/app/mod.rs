@@ -1,6 +1,7 @@
 //! The program put together: configuration, queue, store, and the roles that a process plays.
 
 mod dev;
+mod prune;
 mod roles;
 
 use std::{fs, path::Path, sync::Arc};

@@ -115,11 +115,8 @@ impl Target {
     /// A URL as it may be shown: where it leads, without what may be a credential in it.
     pub fn shown(url: &SecretString) -> String {
         match Self::read(url.expose_secret(), true) {
-            Ok(target) if target.is_slack() => format!("{}/services/…", target.origin()),
-            Ok(target) if target.url.query().is_some() => {
-                format!("{}{}?…", target.origin(), target.url.path())
-            }
-            Ok(target) => format!("{}{}", target.origin(), target.url.path()),
+            Ok(target) if target.path() == "/" => format!("{}/", target.origin()),
+            Ok(target) => format!("{}/…", target.origin()),
             Err(_) => "…".to_owned(),
         }
     }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jobs::contract::ports::DeliveryState;
-use postrider::queue::Status;
+use postrider::{
+    intake::{JobRequest, Producer, Rejection},
+    queue::Status,
+};
 use serde_json::json;
 
 use super::house::{House, dev, event, verifies};
@@ -200,4 +203,62 @@ async fn one_endpoint_that_hangs_holds_nobody_else_up() {
     assert_eq!(hanging.got().len(), 5);
     // The hanging ones are not waited for.
     std::mem::forget(house);
+}
+
+#[tokio::test]
+async fn a_job_s_end_is_told_to_the_endpoints_that_it_names() {
+    // Given a mail that will be sent, and one that will not
+    let house = House::open().await;
+    house.apply(CRM).await;
+    let mail = |account: &str| {
+        let mut payload = (jobs::catalogue().find("send").unwrap().example)();
+        payload["account"] = json!(account);
+        let callback = vec!["crm".to_owned()];
+        JobRequest { callback, ..JobRequest::new("send", payload) }
+    };
+    let sent = house.take_in(vec![mail("dev@example.com")]).await[0];
+    // When
+    house.completed(sent).await;
+    let told = house.receiver.requests(1).await.remove(0);
+    // Then
+    assert_eq!(told.header("x-postrider-event"), "job.completed");
+    let body: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    assert_eq!(body["data"]["job_id"], json!(sent));
+    assert_eq!(body["data"]["type"], "send");
+    assert!(body["data"]["result"]["message_id"].is_string());
+    // When a delivery fails for good that names another endpoint, then that one is told.
+    let gone = "[[endpoints]]\nid = \"gone\"\nurl = \"{receiver}/gone\"\nevents = [\"x\"]\n";
+    house.apply(gone).await;
+    house.receiver.next([Act::status(410)]);
+    let payload = json!({"endpoint_id": "gone", "event": "a", "data": {}});
+    let request = JobRequest::new("webhook-delivery", payload);
+    let failed = JobRequest { callback: vec!["crm".to_owned()], ..request };
+    let failed = house.take_in(vec![failed]).await[0];
+    let told = house.receiver.requests(3).await.remove(2);
+    assert_eq!(told.header("x-postrider-event"), "job.failed");
+    let body: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+    assert_eq!(body["data"]["job_id"], json!(failed));
+    assert_eq!(body["data"]["error"]["code"], "gone");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_callback_to_nowhere_is_refused() {
+    let house = House::open().await;
+    let payload = (jobs::catalogue().find("send").unwrap().example)();
+    let mut smuggled = payload.clone();
+    smuggled["$callback"] = json!(["crm"]);
+    let request = JobRequest::new("send", payload);
+    for (request, at) in [
+        (JobRequest { callback: vec!["none".into()], ..request.clone() }, "/0/callback/0"),
+        (JobRequest { callback: vec!["none".into(); 6], ..request }, "/0/callback"),
+        (JobRequest::new("send", smuggled), "/0/payload/$callback"),
+    ] {
+        let now = house.app.queue.now();
+        let (tenant, requests) = (dev(), vec![request]);
+        let prepared = house.app.intake.prepare(&tenant, Producer::Caller, requests, "test", now);
+        let Err(Rejection::Invalid(problems)) = prepared.await else { panic!("{at}") };
+        assert!(problems.iter().any(|problem| problem.pointer == at), "{problems:?}");
+    }
+    house.close().await;
 }
