@@ -49,9 +49,9 @@ on_both! {
 
     async fn an_older_store_is_refused_or_migrated(given) {
         // given: a store that has not heard of the last migration
-        for table in ["endpoints", "deliveries", "delivery_attempts"] {
-            execute(&given, &format!("DROP TABLE {table}")).await;
-        }
+        execute(&given, "DROP TABLE endpoints").await;
+        execute(&given, "DROP TABLE deliveries").await;
+        execute(&given, "DROP TABLE delivery_attempts").await;
         execute(&given, "DELETE FROM postrider_migrations WHERE version = 40").await;
         // when
         let error = reopen(&given, OnOldSchema::Refuse).await.unwrap_err();
