@@ -56,7 +56,7 @@ impl Followers {
         };
         let submission =
             Submission { tenant: tenant.clone(), jobs, idempotency: Some(idempotency) };
-        match self.queue.enqueue(submission).await.map_err(away)? {
+        match self.queue.enqueue(submission).await.map_err(|e| away(&e))? {
             Enqueued::Fresh(ids) => Ok(ids.first().copied().unwrap_or(id)),
             Enqueued::Replayed(answer) => {
                 let known = std::str::from_utf8(&answer).ok().and_then(|id| id.parse().ok());
@@ -85,7 +85,7 @@ fn refused(rejection: Rejection) -> Fault {
 }
 
 /// The queue's own words go to the log: they may name hosts.
-fn away(error: QueueError) -> Fault {
+fn away(error: &QueueError) -> Fault {
     tracing::warn!(%error, "a job that follows from another could not be taken in yet");
     Fault::transient("queue_unavailable", "the queue is not available")
 }

@@ -8,7 +8,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use jobs::contract::{
     Ports,
-    ports::{Deliveries, Endpoints, Ledger, Mailboxes, Suppressions},
+    ports::{Endpoints, Ledger, Mailboxes, Suppressions},
 };
 
 pub use self::roles::Roles;
@@ -21,7 +21,7 @@ use crate::{
     mail::{Accounts, Mailer},
     queue::{Queue, redis::RedisQueue, sqlite::SqliteQueue},
     secrets::{Secrets, SecretsError},
-    store::{Migrated, OnOldSchema, Store, StoreError},
+    store::{DeliveryWriter, Migrated, OnOldSchema, Store, StoreError},
     telemetry,
     webhooks::{Addresses, Client, Deliverer, Guard, SystemResolver},
     worker::QueueClock,
@@ -135,7 +135,7 @@ fn ports(
     let addresses: Arc<dyn Addresses> = Arc::new(store.clone());
     Ok(Ports {
         clock: Arc::new(QueueClock(Arc::clone(queue))),
-        deliveries: Arc::new(store.clone()) as Arc<dyn Deliveries>,
+        deliveries: Arc::new(DeliveryWriter::start(store.clone())),
         endpoints: Arc::new(store.clone()) as Arc<dyn Endpoints>,
         follow_ups: Arc::new(Followers::new(Arc::clone(queue), intake.clone())),
         ledger: Arc::new(store.clone()) as Arc<dyn Ledger>,

@@ -16,6 +16,7 @@ pub mod lanes;
 mod output;
 pub mod queues;
 mod roles;
+pub mod secrets;
 mod signals;
 pub mod up;
 
@@ -95,6 +96,9 @@ pub enum Command {
     /// Make, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysArgs),
+    /// Wrap all that is sealed at rest by a new secret key.
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Bring the store to the schema of this program.
     Migrate,
     /// Read the configuration and the crontab, and say what is wrong with them.
@@ -168,6 +172,10 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
         Command::Endpoints(command) => {
             let app = globals.open().await?;
             endpoints::run(command, &app, out).await
+        }
+        Command::Secrets(command) => {
+            let app = globals.open().await?;
+            secrets::run(&command, &app.store, out).await
         }
         Command::Migrate => {
             let words = App::migrate(&globals.read(&[])?).await?;

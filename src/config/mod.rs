@@ -27,6 +27,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// 32 bytes in base64 that seal credentials and pepper keys; empty: none.
     pub secret_key: SecretString,
+    /// The secret key before this one, while what it sealed is wrapped anew; empty: none.
+    pub secret_key_previous: SecretString,
     /// The shared queue.
     pub redis: crate::queue::redis::RedisConfig,
     /// The SQL store.

@@ -94,21 +94,50 @@ impl Deliveries for Store {
         span: Duration,
         now: Moment,
     ) -> Result<Health, Fault> {
+        let entry = Entry {
+            tenant: tenant.clone(),
+            delivery: delivery.clone(),
+            attempt: attempt.cloned(),
+            span,
+            now,
+        };
+        let healths = self.write_log(&[entry]).await?;
+        Ok(healths.first().copied().unwrap_or_default())
+    }
+}
+
+/// Something to write down.
+pub(super) struct Entry {
+    pub(super) tenant: TenantId,
+    pub(super) delivery: Delivery,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) span: Duration,
+    pub(super) now: Moment,
+}
+
+impl Store {
+    /// Writes entries down, all or none, and says of each how its endpoint has been doing.
+    pub(super) async fn write_log(&self, entries: &[Entry]) -> Result<Vec<Health>, StoreError> {
         let mut tx = self.writer.begin().await?;
-        put(&mut tx, tenant, delivery, now).await?;
-        let mut health = Health::default();
-        if let Some(attempt) = attempt {
-            put_attempt(&mut tx, tenant, delivery, attempt).await?;
-            let endpoint = &delivery.endpoint;
-            if succeeded(attempt) {
-                healed(&mut tx, tenant, endpoint, now).await?;
-            } else {
-                health = failed(&mut tx, tenant, endpoint, span, now).await?;
-            }
+        let mut healths = Vec::with_capacity(entries.len());
+        for entry in entries {
+            healths.push(write(&mut tx, entry).await?);
         }
         tx.commit().await?;
-        Ok(health)
+        Ok(healths)
     }
+}
+
+async fn write(tx: &mut Tx, entry: &Entry) -> Result<Health, StoreError> {
+    let Entry { tenant, delivery, attempt, span, now } = entry;
+    put(tx, tenant, delivery, *now).await?;
+    let Some(attempt) = attempt else { return Ok(Health::default()) };
+    put_attempt(tx, tenant, delivery, attempt).await?;
+    if succeeded(attempt) {
+        healed(tx, tenant, &delivery.endpoint, *now).await?;
+        return Ok(Health::default());
+    }
+    failed(tx, tenant, &delivery.endpoint, *span, *now).await
 }
 
 fn succeeded(attempt: &Attempt) -> bool {

@@ -8,6 +8,7 @@ mod callers;
 mod db;
 mod deliveries;
 mod delivery_log;
+mod delivery_writer;
 mod endpoint;
 mod endpoint_health;
 mod endpoint_row;
@@ -24,6 +25,7 @@ mod staging;
 mod suppressions;
 mod tenants;
 mod ticks;
+mod vault;
 
 use std::{path::Path, time::Duration};
 
@@ -33,6 +35,7 @@ use self::db::Address;
 pub use self::{
     db::Db,
     delivery_log::{AttemptLine, DeliveryRecord},
+    delivery_writer::DeliveryWriter,
     endpoint::{EndpointRow, EndpointSettings, MOST_ENDPOINTS, MOST_OLD_SECRETS},
     endpoints::{Registered, RotateSecretError},
     error::StoreError,
@@ -43,6 +46,7 @@ pub use self::{
     rotation::{ROTATION_GRACE, RotateError, Rotated},
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
+    vault::Rewrapped,
 };
 use crate::secrets::Secrets;
 
@@ -89,7 +93,9 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let address = Address::read(&config.url, data_dir)?;
         let (reader, writer) = open(&address, on_old).await?.0;
-        Ok(Self { address, reader, writer, secrets })
+        let mut store = Self { address, reader, writer, secrets };
+        store.load_pepper().await?;
+        Ok(store)
     }
 
     /// Brings the schema of the configured store to this program's version; needs no secrets.

@@ -9,6 +9,7 @@ mod ledger;
 mod mailboxes;
 mod opening;
 mod prospects;
+mod secrets;
 mod suppressions;
 mod ticks;
 

@@ -52,7 +52,8 @@ on_both! {
         execute(&given, "DROP TABLE endpoints").await;
         execute(&given, "DROP TABLE deliveries").await;
         execute(&given, "DROP TABLE delivery_attempts").await;
-        execute(&given, "DELETE FROM postrider_migrations WHERE version = 40").await;
+        execute(&given, "DROP TABLE vault").await;
+        execute(&given, "DELETE FROM postrider_migrations WHERE version IN (40, 41)").await;
         // when
         let error = reopen(&given, OnOldSchema::Refuse).await.unwrap_err();
         // then

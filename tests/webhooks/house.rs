@@ -135,11 +135,13 @@ impl House {
         row.settings.secret.unwrap()
     }
 
-    pub(super) async fn close(mut self) {
+    /// Stops everything; what it wrote is still there.
+    pub(super) async fn close(mut self) -> TempDir {
         self.stop.cancel();
         if let Some(running) = self.running.take() {
             running.await.unwrap();
         }
+        self.dir
     }
 }
 

@@ -81,9 +81,8 @@ async fn no_secret_is_in_an_answer_the_log_or_a_file() {
         assert!(!text.contains("canary"), "{text}");
     }
     // nor has any file of the queue or the store.
-    let dir = house.dir.path().to_owned();
-    house.close().await;
-    for entry in std::fs::read_dir(&dir).unwrap() {
+    let dir = house.close().await;
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() && path.extension().is_none_or(|e| e != "toml") {
             let bytes = std::fs::read(&path).unwrap();
