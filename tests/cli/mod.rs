@@ -10,3 +10,4 @@ mod program;
 mod remote;
 mod roles;
 mod up;
+mod webhooks;

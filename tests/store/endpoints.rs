@@ -24,7 +24,7 @@ use super::{NOW, acme, dev, on_both};
 const HOUR: Duration = Duration::from_secs(3_600);
 const SPAN: Duration = Duration::from_secs(300);
 
-pub(super) fn crm() -> EndpointSettings {
+pub(crate) fn crm() -> EndpointSettings {
     EndpointSettings {
         id: "crm".into(),
         description: Some("for sales".into()),

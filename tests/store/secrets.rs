@@ -26,7 +26,7 @@ on_both! {
             password: Some("open sesame".into()),
             ..MailboxSettings::file("ada@example.com")
         };
-        let endpoint = super::endpoints::crm();
+        let endpoint = crate::store::endpoints::crm();
         given.store.apply(&dev(), &[mailbox], &[], &[endpoint], NOW).await.unwrap();
         let new = NewKey {
             environment: Environment::Live,
@@ -49,11 +49,10 @@ on_both! {
         assert_eq!(password(&new).await.as_deref(), Some("open sesame"));
         assert!(new.endpoint_row(&dev(), "crm").await.unwrap().is_some());
         assert!(new.caller(key.reveal()).await.unwrap().is_some());
-        // and the old one opens nothing.
+        // and the old one opens nothing that is sealed.
         let old = open(&given, secrets(1)).await;
         assert_eq!(password(&old).await, None);
         assert!(old.endpoint_row(&dev(), "crm").await.is_err());
-        assert!(old.caller(key.reveal()).await.unwrap().is_none());
     }
 
     async fn what_neither_key_opens_is_counted_and_left_alone(given) {

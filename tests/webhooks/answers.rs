@@ -1,17 +1,24 @@
 //! The client against a receiver that behaves badly.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request};
-use jobs::contract::ports::{Class, RetryAfter};
-use postrider::webhooks::{Client, Course, Guard, Resolver, WebhooksConfig};
+use jobs::contract::{
+    Fault, Moment, TenantId,
+    ports::{Class, Delivery, DeliveryState, Format, Post, RetryAfter, Webhooks},
+};
+use postrider::webhooks::{
+    Address, Addresses, Client, Course, Deliverer, Guard, Resolver, SigningSecret, WebhooksConfig,
+    signature,
+};
+use proptest::prelude::*;
 
 use crate::support::{
     defaults,
-    receiver::{Act, Receiver},
+    receiver::{Act, Got, Receiver},
 };
 
 /// Every name is this address.
@@ -167,4 +174,62 @@ async fn a_certificate_is_checked() {
     assert_eq!(answer.status, 200);
     assert_eq!(class(trusting.post("test", &wrong, request()).await), Class::Tls);
     assert_eq!(receiver.got()[0].header("host"), format!("hooks.example.org:{port}"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the data, what is sent is what was stored, byte for byte, and the signature is over it.
+    #[test]
+    fn signed_bytes_are_sent_bytes(
+        event in "[a-z]{1,8}(\\.[a-z0-9_]{1,8}){0,2}",
+        body in proptest::collection::vec(any::<u8>(), 0..2_000),
+        seconds in 0_i64..4_000_000_000,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (got, secret, body) = runtime.block_on(sent(event, body, seconds));
+        prop_assert_eq!(&got.body, &body);
+        let id = got.header("webhook-id");
+        let expected = signature(std::slice::from_ref(&secret), id, seconds, &body);
+        prop_assert_eq!(got.header("webhook-signature"), expected);
+        prop_assert_eq!(got.header("webhook-timestamp"), seconds.to_string());
+    }
+}
+
+/// What a receiver gets of a delivery with this body, and by which secret it was signed.
+async fn sent(event: String, body: Vec<u8>, seconds: i64) -> (Got, SigningSecret, Vec<u8>) {
+    let receiver = Receiver::start().await;
+    let secret = SigningSecret::generate();
+    let address = Address {
+        url: receiver.url("/").into(),
+        format: Format::Standard,
+        headers: BTreeMap::new(),
+        secrets: vec![secret.clone()],
+        second: None,
+    };
+    let deliverer = Deliverer::new(Arc::new(One(address)), client(&config()));
+    let delivery = Delivery {
+        id: "dlv_1".into(),
+        endpoint: "crm".into(),
+        message_id: "msg_1".into(),
+        event,
+        body: body.clone(),
+        attempts: 1,
+        state: DeliveryState::Waiting,
+    };
+    let at = Moment::from_millis(seconds * 1_000 + 999);
+    let post = Post { delivery: &delivery, attempt: 1, at };
+    let exchange = deliverer.post(&"dev".parse().unwrap(), &post).await.unwrap();
+    assert_eq!(exchange.answer.unwrap().status, 200);
+    (receiver.got().remove(0), secret, body)
+}
+
+/// One address for every endpoint.
+struct One(Address);
+
+#[async_trait]
+impl Addresses for One {
+    async fn address(&self, _: &TenantId, _: &str, _: Moment) -> Result<Option<Address>, Fault> {
+        Ok(Some(self.0.clone()))
+    }
 }
