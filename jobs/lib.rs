@@ -6,14 +6,17 @@
 pub mod contract;
 
 mod send;
+pub mod webhook_delivery;
 
-pub use self::send::Send;
+pub use self::{send::Send, webhook_delivery::WebhookDelivery};
 
 use contract::Catalogue;
 
 /// The catalogue: every kind, in alphabetical order.
 pub fn catalogue() -> Catalogue {
-    Catalogue::empty().with::<Send>() // one mail to one person
+    Catalogue::empty()
+        .with::<Send>() // one mail to one person
+        .with::<WebhookDelivery>() // an event to one endpoint, or to all that subscribed to it
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
+    callback,
     limits::Limits,
     queue::{LanePolicy, NewJob, Priority},
 };
@@ -19,6 +20,8 @@ use crate::{
 const FURTHEST: Duration = Duration::from_secs(366 * 86_400);
 /// The most attempts that a submitter may ask for.
 const MOST_ATTEMPTS: u32 = 100;
+/// The most endpoints to which a job's end is told.
+const MOST_CALLBACKS: usize = 5;
 /// The most tags, and the longest tag and lane name, in characters.
 const MOST_TAGS: usize = 20;
 const LONGEST_NAME: usize = 64;
@@ -47,6 +50,25 @@ pub struct JobRequest {
     /// The producer's own words, for finding it again.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Endpoints to which its end is told.
+    #[serde(default)]
+    pub callback: Vec<String>,
+}
+
+impl JobRequest {
+    /// A request for a job of this kind, and nothing said beside its payload.
+    pub fn new(kind: impl Into<String>, payload: Value) -> Self {
+        Self {
+            kind: kind.into(),
+            payload,
+            run_at: None,
+            priority: Priority::default(),
+            lane: None,
+            max_attempts: None,
+            tags: Vec::new(),
+            callback: Vec::new(),
+        }
+    }
 }
 
 /// Who submits, and what may therefore be submitted.
@@ -128,6 +150,7 @@ impl Intake {
             Err(problem) => return Ok(Err(vec![problem])),
         };
         let mut problems = envelope(&request, now);
+        problems.extend(self.callbacks(tenant, &request).await?);
         let checked = match kind.check(&request.payload) {
             Ok(checked) => checked,
             Err(found) => {
@@ -167,7 +190,7 @@ impl Intake {
             queue: kind.queue.to_owned(),
             lane,
             policy,
-            payload: Bytes::from(request.payload.to_string()),
+            payload: Bytes::from(callback::wrap(request.payload.to_string(), &request.callback)),
             priority: request.priority,
             run_at: request.run_at,
             max_attempts: request.max_attempts.unwrap_or(kind.retry.max_attempts),
@@ -176,6 +199,32 @@ impl Intake {
             tags: request.tags,
             request_id: request_id.to_owned(),
         }))
+    }
+
+    /// What is wrong with the endpoints that a job's end is to be told to.
+    async fn callbacks(
+        &self,
+        tenant: &TenantId,
+        request: &JobRequest,
+    ) -> Result<Vec<Problem>, Rejection> {
+        let mut problems = Vec::new();
+        if request.payload.get(callback::MEMBER).is_some() {
+            let words = "a payload cannot have this member; callbacks stand beside the payload";
+            problems.push(Problem::new("/payload/$callback", "reserved", words));
+        }
+        if request.callback.len() > MOST_CALLBACKS {
+            let words = format!("expected at most {MOST_CALLBACKS} endpoints");
+            problems.push(Problem::new("/callback", "too_many", words));
+            return Ok(problems);
+        }
+        for (index, id) in request.callback.iter().enumerate() {
+            let lane = LaneName::endpoint(id);
+            let found = self.limits.resolve(tenant, &lane).await.map_err(Rejection::Unavailable)?;
+            if let Err(Problem { code, message, .. }) = found {
+                problems.push(Problem::new(format!("/callback/{index}"), code, message));
+            }
+        }
+        Ok(problems)
     }
 
     fn kind(&self, producer: Producer, name: &str) -> Result<&Kind, Problem> {

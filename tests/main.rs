@@ -11,4 +11,5 @@ mod queue;
 mod scheduler;
 mod store;
 mod support;
+mod webhooks;
 mod worker;

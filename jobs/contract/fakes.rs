@@ -5,6 +5,7 @@
 
 mod ledger;
 mod mail;
+mod webhooks;
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +18,16 @@ use std::{
 
 use async_trait::async_trait;
 
-pub use self::{ledger::FakeLedger, mail::FakeMail};
+pub use self::{
+    ledger::FakeLedger,
+    mail::FakeMail,
+    webhooks::{FakeDeliveries, FakeEndpoints, FakeFollowUps, FakeWebhooks, answer},
+};
 use super::{
     Context, Cursor, Fault, JobId, Moment, Ports, RunInfo, TenantId,
     ports::{
-        Clock, Ledger, Mail, Mailbox, MailboxStatus, Mailboxes, Progress, Suppression, Suppressions,
+        Clock, Deliveries, Endpoints, FollowUps, Ledger, Mail, Mailbox, MailboxStatus, Mailboxes,
+        Progress, Suppression, Suppressions, Webhooks,
     },
 };
 
@@ -34,6 +40,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Fakes {
     /// The time.
     pub clock: Arc<FakeClock>,
+    /// The log of webhook deliveries.
+    pub deliveries: Arc<FakeDeliveries>,
+    /// Webhook endpoints.
+    pub endpoints: Arc<FakeEndpoints>,
+    /// Jobs that followed.
+    pub follow_ups: Arc<FakeFollowUps>,
     /// The ledger.
     pub ledger: Arc<FakeLedger>,
     /// Mail.
@@ -44,6 +56,8 @@ pub struct Fakes {
     pub suppressions: Arc<FakeSuppressions>,
     /// Progress.
     pub progress: Arc<FakeProgress>,
+    /// The other side of webhooks.
+    pub webhooks: Arc<FakeWebhooks>,
 }
 
 impl Fakes {
@@ -51,10 +65,14 @@ impl Fakes {
     pub fn ports(&self) -> Arc<Ports> {
         Arc::new(Ports {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            deliveries: Arc::clone(&self.deliveries) as Arc<dyn Deliveries>,
+            endpoints: Arc::clone(&self.endpoints) as Arc<dyn Endpoints>,
+            follow_ups: Arc::clone(&self.follow_ups) as Arc<dyn FollowUps>,
             ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
             mail: Arc::clone(&self.mail) as Arc<dyn Mail>,
             mailboxes: Arc::clone(&self.mailboxes) as Arc<dyn Mailboxes>,
             suppressions: Arc::clone(&self.suppressions) as Arc<dyn Suppressions>,
+            webhooks: Arc::clone(&self.webhooks) as Arc<dyn Webhooks>,
         })
     }
 

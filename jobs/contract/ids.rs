@@ -45,6 +45,11 @@ impl JobId {
         Self(ulid::Ulid::generate())
     }
 
+    /// The id under another prefix: what belongs to one job alone is named after it.
+    pub fn with_prefix(self, prefix: &str) -> String {
+        format!("{prefix}_{}", self.0)
+    }
+
     /// The id with this number; for tests and tools.
     pub fn from_u128(number: u128) -> Self {
         Self(ulid::Ulid::from(number))

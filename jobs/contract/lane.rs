@@ -22,6 +22,11 @@ impl LaneName {
         Self(format!("mailbox:{}", address.to_lowercase()))
     }
 
+    /// The lane of a webhook endpoint.
+    pub fn endpoint(id: &str) -> Self {
+        Self(format!("endpoint:{id}"))
+    }
+
     /// A lane that a caller named for jobs that have none of their own.
     pub fn custom(name: &str) -> Self {
         Self(format!("custom:{name}"))
@@ -40,6 +45,11 @@ impl LaneName {
     /// The mailbox this is the lane of, if it is one's.
     pub fn as_mailbox(&self) -> Option<&str> {
         self.0.strip_prefix("mailbox:")
+    }
+
+    /// The webhook endpoint this is the lane of, if it is one's.
+    pub fn as_endpoint(&self) -> Option<&str> {
+        self.0.strip_prefix("endpoint:")
     }
 
     /// Whether this is the lane of the whole tenant.

@@ -38,7 +38,7 @@ impl App {
         let (tenant, now) = (dev(), SystemClock.now());
         self.store.create_tenant(&tenant, now).await?;
         if self.store.mailbox_row(&tenant, DEV_MAILBOX).await?.is_none() {
-            self.store.apply(&tenant, &[MailboxSettings::file(DEV_MAILBOX)], &[], now).await?;
+            self.store.apply(&tenant, &[MailboxSettings::file(DEV_MAILBOX)], &[], &[], now).await?;
         }
         self.revoke_lost_keys(&tenant, now).await?;
         let new = NewKey {
@@ -90,6 +90,7 @@ impl App {
             store: &self.store,
             lanes: &self.queue,
             limits: &self.limits,
+            guard: &self.guard,
             clock: &SystemClock,
             env: &|name| std::env::var(name).ok(),
         }

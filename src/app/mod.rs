@@ -2,6 +2,7 @@
 
 mod dev;
 mod files;
+mod prune;
 mod roles;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use jobs::contract::{
     Ports,
-    ports::{Ledger, Mailboxes, Suppressions},
+    ports::{Endpoints, Ledger, Mailboxes, Suppressions},
 };
 
 pub(crate) use self::files::room_for;
@@ -21,13 +22,15 @@ pub use self::roles::Roles;
 use crate::{
     cli::Failure,
     config::Config,
+    follow_ups::Followers,
     intake::Intake,
-    limits::{Limits, MailboxRates},
+    limits::{Limits, Rates},
     mail::{Accounts, Mailer},
     queue::{Queue, redis::RedisQueue, sqlite::SqliteQueue},
     secrets::{Secrets, SecretsError},
-    store::{Migrated, OnOldSchema, Store, StoreError},
+    store::{DeliveryWriter, Migrated, OnOldSchema, Store, StoreError},
     telemetry,
+    webhooks::{Addresses, Client, Deliverer, Guard, SystemResolver},
     worker::QueueClock,
 };
 
@@ -59,6 +62,8 @@ pub struct App {
     pub limits: Limits,
     /// The door for new jobs.
     pub intake: Intake,
+    /// Where webhooks may go.
+    pub guard: Guard,
     ports: Arc<Ports>,
 }
 
@@ -79,11 +84,12 @@ impl App {
         }
         let store = open_store(&config, embedded).await?;
         let queue = open_queue(&config).await?;
-        let rates: Arc<dyn MailboxRates> = Arc::new(store.clone());
+        let rates: Arc<dyn Rates> = Arc::new(store.clone());
         let limits = Limits::new(config.limits.clone(), rates);
-        let ports = Arc::new(ports(&config, &store, &queue)?);
         let intake = Intake::new(jobs::catalogue(), limits.clone());
-        Ok(Self { config: Arc::new(config), queue, store, limits, intake, ports })
+        let guard = Guard::new(&config.webhooks, Arc::new(SystemResolver));
+        let ports = Arc::new(ports(&config, &store, &queue, &intake, &guard)?);
+        Ok(Self { config: Arc::new(config), queue, store, limits, intake, guard, ports })
     }
 
     /// The same for a role, which waits for a while for what is out of reach: after a power cut a Redis
@@ -146,15 +152,27 @@ pub(crate) async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>, Failur
     Ok(Arc::new(queue))
 }
 
-fn ports(config: &Config, store: &Store, queue: &Arc<dyn Queue>) -> Result<Ports, Failure> {
+fn ports(
+    config: &Config,
+    store: &Store,
+    queue: &Arc<dyn Queue>,
+    intake: &Intake,
+    guard: &Guard,
+) -> Result<Ports, Failure> {
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
     let mailer = Mailer::new(&config.mail, accounts, &config.data_dir).map_err(Failure::config)?;
+    let client = Client::new(&config.webhooks, guard.clone()).map_err(Failure::config)?;
+    let addresses: Arc<dyn Addresses> = Arc::new(store.clone());
     Ok(Ports {
         clock: Arc::new(QueueClock(Arc::clone(queue))),
+        deliveries: Arc::new(DeliveryWriter::start(store.clone())),
+        endpoints: Arc::new(store.clone()) as Arc<dyn Endpoints>,
+        follow_ups: Arc::new(Followers::new(Arc::clone(queue), intake.clone())),
         ledger: Arc::new(store.clone()) as Arc<dyn Ledger>,
         mail: Arc::new(mailer),
         mailboxes: Arc::new(store.clone()) as Arc<dyn Mailboxes>,
         suppressions: Arc::new(store.clone()) as Arc<dyn Suppressions>,
+        webhooks: Arc::new(Deliverer::new(addresses, client)),
     })
 }
 
@@ -164,7 +182,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Unavailable(_) => Self::unavailable(sentence),
             StoreError::CannotCreate(_) => Self::cannot_create(sentence),
-            StoreError::NoTenant(_) => Self::data(sentence),
+            StoreError::NoTenant(_) | StoreError::TooMany(_) => Self::data(sentence),
             StoreError::Url(_)
             | StoreError::Older { .. }
             | StoreError::Newer { .. }

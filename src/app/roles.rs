@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, files};
+use super::{App, files, prune::prune};
 use crate::{
     cli::Failure,
     clock::SystemClock,
@@ -38,6 +38,19 @@ impl Roles {
     pub const ALL: Self = Self { serve: true, worker: true, scheduler: true };
 }
 
+/// What a scheduler does beside its own work.
+fn pruning(
+    app: &App,
+    shutdown: CancellationToken,
+) -> impl Future<Output = Result<(), Failure>> + use<> {
+    let (store, keep) = (app.store.clone(), app.config.webhooks.log_keep);
+    let every = app.config.scheduler.prune_every;
+    async move {
+        prune(store, keep, every, shutdown).await;
+        Ok(())
+    }
+}
+
 type Playing = JoinSet<Result<(), Failure>>;
 
 impl App {
@@ -65,6 +78,7 @@ impl App {
             playing.spawn(serve(self.facade(), listener, shutdown.clone()));
         }
         if let Some(scheduler) = scheduler {
+            playing.spawn(pruning(self, shutdown.clone()));
             let shutdown = shutdown.clone();
             playing.spawn(async move {
                 scheduler.run(shutdown).await;

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod check_config;
 pub mod demo;
 pub mod doctor;
+pub mod endpoints;
 mod failure;
 pub mod jobs;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod lanes;
 mod output;
 pub mod queues;
 mod roles;
+pub mod secrets;
 mod signals;
 pub mod up;
 
@@ -87,11 +89,17 @@ pub enum Command {
     Serve(ServeArgs),
     /// Tend the queue and fire the crontab; any number of schedulers may run.
     Scheduler(SchedulerArgs),
-    /// Load mailboxes and suppressions (TOML) and people (CSV).
+    /// Load mailboxes, endpoints and suppressions (TOML) and people (CSV).
     Apply(apply::ApplyArgs),
+    /// Make, list, test and watch webhook endpoints, and deliver again what failed.
+    #[command(subcommand)]
+    Endpoints(endpoints::EndpointsCommand),
     /// Make, list, rotate and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysArgs),
+    /// Wrap all that is sealed at rest by a new secret key.
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Bring the store to the schema of this program.
     Migrate,
     /// Read the configuration and the crontab, and say what is wrong with them.
@@ -163,6 +171,14 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
             let deps = keys::KeysDeps { store: &app.store, catalogue, clock: &SystemClock };
             let json = out.is_json();
             Ok(keys::run(&args, &deps, json, out.writer()).await?)
+        }
+        Command::Endpoints(command) => {
+            let app = globals.open().await?;
+            endpoints::run(command, &app, out).await
+        }
+        Command::Secrets(command) => {
+            let app = globals.open().await?;
+            secrets::run(&command, &app.store, out).await
         }
         Command::Migrate => {
             let words = App::migrate(&globals.read(&[])?).await?;

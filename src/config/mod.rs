@@ -27,6 +27,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// 32 bytes in base64 that seal credentials and pepper keys; empty: none.
     pub secret_key: SecretString,
+    /// The secret key before this one, while what it sealed is wrapped anew; empty: none.
+    pub secret_key_previous: SecretString,
     /// The shared queue.
     pub redis: crate::queue::redis::RedisConfig,
     /// The SQL store.
@@ -43,6 +45,8 @@ pub struct Config {
     pub limits: crate::limits::LimitsConfig,
     /// Mail.
     pub mail: crate::mail::MailConfig,
+    /// Webhooks.
+    pub webhooks: crate::webhooks::WebhooksConfig,
     /// Logs.
     pub log: crate::telemetry::LogConfig,
 }
@@ -57,6 +61,7 @@ impl Config {
         self.worker.ranges(ranges);
         self.limits.ranges(ranges);
         self.scheduler.ranges(ranges);
+        self.webhooks.ranges(ranges);
         if let Err(error) = crate::telemetry::subscriber(&self.log, std::io::sink, false) {
             let words = error.to_string();
             let words = words.strip_prefix("log.level: ").unwrap_or(&words);

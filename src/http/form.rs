@@ -6,7 +6,7 @@ use jobs::contract::{Audience, Catalogue, Problem};
 use serde_json::Value;
 
 use super::auth::write_scope;
-use crate::{intake::JobRequest, queue::Priority};
+use crate::intake::JobRequest;
 
 /// The most jobs in one request.
 const MOST_JOBS: usize = 1_000;
@@ -74,7 +74,7 @@ impl Form {
     pub(super) fn requests(&self, body: Value) -> Result<Vec<JobRequest>, Vec<Problem>> {
         match self {
             Self::Single => one(body, "").map(|request| vec![request]).map_err(|p| vec![p]),
-            Self::Short(kind) => Ok(vec![bare(kind, body)]),
+            Self::Short(kind) => Ok(vec![JobRequest::new(kind, body)]),
             Self::Batch => many(body),
         }
     }
@@ -96,18 +96,6 @@ impl Form {
 
 fn items(body: &Value) -> impl Iterator<Item = &Value> {
     body.get(JOBS).and_then(Value::as_array).into_iter().flatten()
-}
-
-fn bare(kind: &str, payload: Value) -> JobRequest {
-    JobRequest {
-        kind: kind.to_owned(),
-        payload,
-        run_at: None,
-        priority: Priority::default(),
-        lane: None,
-        max_attempts: None,
-        tags: Vec::new(),
-    }
 }
 
 fn many(body: Value) -> Result<Vec<JobRequest>, Vec<Problem>> {

@@ -19,6 +19,8 @@ pub struct LimitsConfig {
     pub mailbox: Vec<Rate>,
     /// Jobs of one mailbox that run at once.
     pub mailbox_in_flight: u32,
+    /// Deliveries to one webhook endpoint that are made at once.
+    pub endpoint_in_flight: u32,
     /// Jobs of a tenant's own lane, or of one that a caller named, that run at once.
     pub tenant_in_flight: u32,
 }
@@ -31,33 +33,58 @@ impl LimitsConfig {
             ranges.problem("limits.mailbox", words.into());
         }
         ranges.number("limits.mailbox_in_flight", self.mailbox_in_flight, 1..=100);
+        ranges.number("limits.endpoint_in_flight", self.endpoint_in_flight, 1..=100);
         ranges.number("limits.tenant_in_flight", self.tenant_in_flight, 1..=10_000);
     }
 }
 
-/// The windows of single mailboxes, from wherever mailboxes are kept.
+/// What single mailboxes and endpoints may draw on, from wherever they are kept.
 #[async_trait]
-pub trait MailboxRates: Send + Sync {
-    /// The windows of this mailbox: none of its own is `Some` of an empty list, no such mailbox is
+pub trait Rates: Send + Sync {
+    /// The windows of a mailbox: none of its own is `Some` of an empty list, no such mailbox is
     /// `None`.
     ///
     /// # Errors
     ///
     /// A transient fault when the store is out of reach.
-    async fn rates(&self, tenant: &TenantId, address: &str) -> Result<Option<Vec<Rate>>, Fault>;
+    async fn mailbox_rates(
+        &self,
+        tenant: &TenantId,
+        address: &str,
+    ) -> Result<Option<Vec<Rate>>, Fault>;
+
+    /// The pace of a webhook endpoint; no such endpoint is `None`.
+    ///
+    /// # Errors
+    ///
+    /// A transient fault when the store is out of reach.
+    async fn endpoint_pace(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<Option<EndpointPace>, Fault>;
+}
+
+/// The pace of a webhook endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointPace {
+    /// Its own window.
+    pub own: Option<Rate>,
+    /// A window that all endpoints of its URL share, and what the URL is called there.
+    pub url: Option<(String, Rate)>,
 }
 
 /// Resolves lanes to what they may draw on.
 #[derive(Clone)]
 pub struct Limits {
     config: LimitsConfig,
-    mailboxes: Arc<dyn MailboxRates>,
+    rates: Arc<dyn Rates>,
 }
 
 impl Limits {
-    /// Limits by this configuration and these mailboxes.
-    pub fn new(config: LimitsConfig, mailboxes: Arc<dyn MailboxRates>) -> Self {
-        Self { config, mailboxes }
+    /// Limits by this configuration, and by what mailboxes and endpoints say themselves.
+    pub fn new(config: LimitsConfig, rates: Arc<dyn Rates>) -> Self {
+        Self { config, rates }
     }
 
     /// What `lane` may draw on, or the problem with the payload that names it.
@@ -70,13 +97,23 @@ impl Limits {
         tenant: &TenantId,
         lane: &LaneName,
     ) -> Result<Result<LanePolicy, Problem>, Fault> {
-        let Some(address) = lane.as_mailbox() else {
-            return Ok(Ok(LanePolicy {
-                limits: Vec::new(),
-                in_flight: Some(self.config.tenant_in_flight),
-            }));
-        };
-        let Some(own) = self.mailboxes.rates(tenant, address).await? else {
+        if let Some(address) = lane.as_mailbox() {
+            return self.mailbox(tenant, lane, address).await;
+        }
+        if let Some(id) = lane.as_endpoint() {
+            return self.endpoint(tenant, lane, id).await;
+        }
+        let in_flight = Some(self.config.tenant_in_flight);
+        Ok(Ok(LanePolicy { limits: Vec::new(), in_flight }))
+    }
+
+    async fn mailbox(
+        &self,
+        tenant: &TenantId,
+        lane: &LaneName,
+        address: &str,
+    ) -> Result<Result<LanePolicy, Problem>, Fault> {
+        let Some(own) = self.rates.mailbox_rates(tenant, address).await? else {
             let words = format!("this tenant has no mailbox {address:?}");
             return Ok(Err(Problem::new("/account", "unknown_account", words)));
         };
@@ -84,6 +121,24 @@ impl Limits {
         Ok(Ok(LanePolicy {
             limits: rates.iter().map(|rate| window("mailbox", lane.as_str(), *rate)).collect(),
             in_flight: Some(self.config.mailbox_in_flight),
+        }))
+    }
+
+    async fn endpoint(
+        &self,
+        tenant: &TenantId,
+        lane: &LaneName,
+        id: &str,
+    ) -> Result<Result<LanePolicy, Problem>, Fault> {
+        let Some(EndpointPace { own, url }) = self.rates.endpoint_pace(tenant, id).await? else {
+            let words = format!("this tenant has no endpoint {id:?}");
+            return Ok(Err(Problem::new("/endpoint_id", "unknown_endpoint", words)));
+        };
+        let own = own.map(|rate| window("endpoint", lane.as_str(), rate));
+        let shared = url.map(|(bucket, rate)| window("url", &bucket, rate));
+        Ok(Ok(LanePolicy {
+            limits: own.into_iter().chain(shared).collect(),
+            in_flight: Some(self.config.endpoint_in_flight),
         }))
     }
 }

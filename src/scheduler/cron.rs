@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::{Crontab, Entry, Missed, SchedulerConfig, SchedulerDeps, Ticks};
 use crate::{
     intake::{Intake, JobRequest, Producer, Rejection},
-    queue::{Enqueued, Idempotency, Priority, Queue, Submission},
+    queue::{Enqueued, Idempotency, Queue, Submission},
 };
 
 /// How long the queue remembers a tick; longer than ticks are made up for.
@@ -138,15 +138,7 @@ impl Cron {
 
     /// Submits the job of one tick, unless that was done before.
     async fn fire(&self, entry: &Entry, tick: Moment, now: Moment) -> Result<(), String> {
-        let request = JobRequest {
-            kind: entry.kind.clone(),
-            payload: entry.payload.clone(),
-            run_at: None,
-            priority: Priority::Normal,
-            lane: None,
-            max_attempts: None,
-            tags: Vec::new(),
-        };
+        let request = JobRequest::new(entry.kind.as_str(), entry.payload.clone());
         let request_id = format!("cron:{}", entry.name);
         let made = self
             .intake

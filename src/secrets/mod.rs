@@ -24,13 +24,18 @@ use crate::config::Config;
 /// Bytes of a secret key.
 const KEY_LENGTH: usize = 32;
 
+/// A key, wiped when it is dropped.
+type Key = Zeroizing<[u8; KEY_LENGTH]>;
+
 /// Keys for sealing and for hashing API keys. Cheap to clone; never printed.
 #[derive(Clone)]
 pub struct Secrets {
     /// Names the secret key without telling anything about it; part of every sealed value.
     key_id: String,
-    sealing: Zeroizing<[u8; KEY_LENGTH]>,
-    pepper: Zeroizing<[u8; KEY_LENGTH]>,
+    sealing: Key,
+    pepper: Key,
+    /// The keys of the secret key before this one, which still open what they sealed.
+    previous: Option<Box<Secrets>>,
 }
 
 /// Why there is no secret key.
@@ -72,7 +77,44 @@ impl Secrets {
         if config.secret_key.expose_secret().trim().is_empty() {
             return Err(SecretsError::Missing);
         }
-        Self::from_base64(&config.secret_key)
+        Self::from_base64(&config.secret_key)?.and_previous(config)
+    }
+
+    /// These, and those of the configured key before, if there is one.
+    fn and_previous(self, config: &Config) -> Result<Self, SecretsError> {
+        let text = config.secret_key_previous.expose_secret();
+        if text.trim().is_empty() {
+            return Ok(self);
+        }
+        Ok(self.with_previous(decode("secret_key_previous", text)?))
+    }
+
+    /// These, which also open what `previous` sealed.
+    #[must_use]
+    pub fn with_previous(mut self, previous: Self) -> Self {
+        self.previous = Some(Box::new(Self { previous: None, ..previous }));
+        self
+    }
+
+    /// Whether there is a key before this one.
+    pub fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// The pepper that API keys were first hashed with under this secret key, for safe-keeping.
+    pub(crate) fn pepper(&self) -> SecretString {
+        let of = self.previous.as_deref().unwrap_or(self);
+        STANDARD.encode(of.pepper.as_slice()).into()
+    }
+
+    /// Hashes API keys with a pepper that was kept; `false` when it is none.
+    pub(crate) fn set_pepper(&mut self, text: &SecretString) -> bool {
+        let bytes = STANDARD.decode(text.expose_secret()).map(Zeroizing::new);
+        let Some(pepper) = bytes.ok().and_then(|bytes| bytes.as_slice().try_into().ok()) else {
+            return false;
+        };
+        self.pepper = Zeroizing::new(pepper);
+        true
     }
 
     /// The secrets of the configured key or else of `secret.key` in the data directory, which is
@@ -83,7 +125,9 @@ impl Secrets {
     /// When the configured key or the file's is none, or the file cannot be read or made.
     pub fn load_or_create(config: &Config) -> Result<Self, SecretsError> {
         match Self::load(config) {
-            Err(SecretsError::Missing) => key_file::load_or_create(&config.data_dir),
+            Err(SecretsError::Missing) => {
+                key_file::load_or_create(&config.data_dir)?.and_previous(config)
+            }
             loaded => loaded,
         }
     }
@@ -97,7 +141,8 @@ impl Secrets {
     pub fn load_beside(config: &Config) -> Result<Self, SecretsError> {
         match Self::load(config) {
             Err(SecretsError::Missing) => {
-                key_file::load(&config.data_dir)?.ok_or(SecretsError::Missing)
+                let secrets = key_file::load(&config.data_dir)?;
+                secrets.ok_or(SecretsError::Missing)?.and_previous(config)
             }
             loaded => loaded,
         }
@@ -118,6 +163,7 @@ impl Secrets {
             key_id: id[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
             sealing: Zeroizing::new(derive(key, "postrider sealing")),
             pepper: Zeroizing::new(derive(key, "postrider api key pepper")),
+            previous: None,
         }
     }
 

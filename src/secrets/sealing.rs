@@ -1,7 +1,9 @@
-//! Sealing: `v1:<key id>:<base64(nonce | ciphertext)>`, XChaCha20-Poly1305.
+//! Sealing, in envelopes: `v2:<key id>:<base64(nonce | wrapped key)>:<base64(nonce | ciphertext)>`,
+//! XChaCha20-Poly1305 both.
 //!
-//! A sealed value is bound to its place in the store: one that is copied to another tenant, column
-//! or row does not open.
+//! Each value has a key of its own, and that key is wrapped by the secret key: another secret key needs
+//! the wrapping anew and nothing else. A sealed value is bound to its place in the store: one that is
+//! copied to another tenant, column or row does not open.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{
@@ -9,11 +11,11 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use rand::RngExt;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
-use super::Secrets;
+use super::{Key, Secrets};
 
-const VERSION: &str = "v1";
+const VERSION: &str = "v2";
 /// Bytes of a nonce: long enough that random ones do not meet.
 const NONCE_LENGTH: usize = 24;
 
@@ -58,19 +60,31 @@ impl Place<'_> {
     }
 }
 
+/// A sealed value, taken apart.
+struct Envelope<'a> {
+    key_id: &'a str,
+    wrapped: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(sealed: &'a str) -> Result<Self, UnsealError> {
+        let mut parts = sealed.split(':');
+        let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+        let [Some(VERSION), Some(key_id), Some(wrapped), Some(text), None] = parts else {
+            return Err(UnsealError::Broken);
+        };
+        Ok(Self { key_id, wrapped, text })
+    }
+}
+
 impl Secrets {
     /// Seals `secret` for its place.
     pub fn seal(&self, place: Place<'_>, secret: &SecretString) -> String {
-        let nonce: [u8; NONCE_LENGTH] = rand::rng().random();
-        let sealed = self
-            .cipher()
-            .encrypt(
-                &XNonce::from(nonce),
-                Payload { msg: secret.expose_secret().as_bytes(), aad: &place.bytes() },
-            )
-            .expect("the cipher refuses only texts of over 256 GiB");
-        let text = STANDARD.encode([nonce.as_slice(), &sealed].concat());
-        format!("{VERSION}:{}:{text}", self.key_id)
+        let aad = place.bytes();
+        let key: Key = Zeroizing::new(rand::rng().random());
+        let text = encrypt(&key, &aad, secret.expose_secret().as_bytes());
+        self.envelope(&key, &aad, &text)
     }
 
     /// Opens what was sealed for this place.
@@ -79,30 +93,60 @@ impl Secrets {
     ///
     /// When it was sealed with another key, for another place, or was changed.
     pub fn unseal(&self, place: Place<'_>, sealed: &str) -> Result<SecretString, UnsealError> {
-        let (key_id, text) = sealed
-            .strip_prefix(VERSION)
-            .and_then(|rest| rest.strip_prefix(':'))
-            .and_then(|rest| rest.split_once(':'))
-            .ok_or(UnsealError::Broken)?;
-        if key_id != self.key_id {
-            return Err(UnsealError::OtherKey {
-                sealed_with: key_id.to_owned(),
-                have: self.key_id.clone(),
-            });
-        }
-        let bytes = STANDARD.decode(text).map_err(|_| UnsealError::Broken)?;
-        let (nonce, sealed) =
-            bytes.split_first_chunk::<NONCE_LENGTH>().ok_or(UnsealError::Broken)?;
-        let opened = self
-            .cipher()
-            .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &place.bytes() })
-            .map_err(|_| UnsealError::Broken)?;
+        let (envelope, aad) = (Envelope::read(sealed)?, place.bytes());
+        let key = self.unwrap_key(&envelope, &aad)?;
+        let opened = decrypt(&key, &aad, envelope.text)?;
         String::from_utf8(opened).map(SecretString::from).map_err(|_| UnsealError::Broken)
     }
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new((&*self.sealing).into())
+    /// What was sealed with the key before this one, wrapped by this one; nothing when it is already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::unseal`].
+    pub fn rewrap(&self, place: Place<'_>, sealed: &str) -> Result<Option<String>, UnsealError> {
+        let (envelope, aad) = (Envelope::read(sealed)?, place.bytes());
+        if envelope.key_id == self.key_id {
+            return Ok(None);
+        }
+        let key = self.unwrap_key(&envelope, &aad)?;
+        Ok(Some(self.envelope(&key, &aad, envelope.text)))
     }
+
+    fn envelope(&self, key: &Key, aad: &[u8], text: &str) -> String {
+        let wrapped = encrypt(&self.sealing, aad, key.as_slice());
+        format!("{VERSION}:{}:{wrapped}:{text}", self.key_id)
+    }
+
+    /// The value's own key, which this secret key wrapped, or the one before it.
+    fn unwrap_key(&self, envelope: &Envelope<'_>, aad: &[u8]) -> Result<Key, UnsealError> {
+        let known = std::iter::once(self).chain(self.previous.as_deref());
+        let wrapping = known.into_iter().find(|secrets| secrets.key_id == envelope.key_id);
+        let other_key = || UnsealError::OtherKey {
+            sealed_with: envelope.key_id.to_owned(),
+            have: self.key_id.clone(),
+        };
+        let wrapping = wrapping.ok_or_else(other_key)?;
+        let key = Zeroizing::new(decrypt(&wrapping.sealing, aad, envelope.wrapped)?);
+        key.as_slice().try_into().map(Zeroizing::new).map_err(|_| UnsealError::Broken)
+    }
+}
+
+/// The base64 of a nonce and what the key made of `message`.
+fn encrypt(key: &Key, aad: &[u8], message: &[u8]) -> String {
+    let nonce: [u8; NONCE_LENGTH] = rand::rng().random();
+    let sealed = XChaCha20Poly1305::new((&**key).into())
+        .encrypt(&XNonce::from(nonce), Payload { msg: message, aad })
+        .expect("the cipher refuses only texts of over 256 GiB");
+    STANDARD.encode([nonce.as_slice(), &sealed].concat())
+}
+
+fn decrypt(key: &Key, aad: &[u8], text: &str) -> Result<Vec<u8>, UnsealError> {
+    let bytes = STANDARD.decode(text).map_err(|_| UnsealError::Broken)?;
+    let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LENGTH>().ok_or(UnsealError::Broken)?;
+    XChaCha20Poly1305::new((&**key).into())
+        .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad })
+        .map_err(|_| UnsealError::Broken)
 }
 
 #[cfg(test)]
@@ -155,7 +199,7 @@ mod tests {
             let changed = String::from_utf8(changed).unwrap();
             assert!(secrets.unseal(PLACE, &changed).is_err(), "changed at {at}");
         }
-        for broken in ["", "v1", "v1:", "v1::", "v2:00000000:AAAA", "open sesame"] {
+        for broken in ["", "v2", "v2:", "v2:::", "v1:00000000:AAAA:AAAA", "open sesame"] {
             assert!(secrets.unseal(PLACE, broken).is_err(), "{broken}");
         }
     }
@@ -164,5 +208,22 @@ mod tests {
     fn the_same_secret_never_looks_the_same() {
         let secrets = secrets(1);
         assert_ne!(secrets.seal(PLACE, &"x".into()), secrets.seal(PLACE, &"x".into()));
+    }
+
+    #[test]
+    fn a_new_secret_key_needs_the_wrapping_anew_and_nothing_else() {
+        // given
+        let sealed = secrets(1).seal(PLACE, &"open sesame".into());
+        let new = secrets(2).with_previous(secrets(1));
+        // when it is wrapped anew, then the text stays, and the new key alone opens it
+        assert_eq!(new.unseal(PLACE, &sealed).unwrap().expose_secret(), "open sesame");
+        let rewrapped = new.rewrap(PLACE, &sealed).unwrap().unwrap();
+        assert_eq!(rewrapped.split(':').next_back(), sealed.split(':').next_back());
+        assert_eq!(secrets(2).unseal(PLACE, &rewrapped).unwrap().expose_secret(), "open sesame");
+        assert!(secrets(1).unseal(PLACE, &rewrapped).is_err());
+        assert_eq!(new.rewrap(PLACE, &rewrapped).unwrap(), None);
+        // and without the old key, or elsewhere, it cannot be
+        assert!(secrets(2).rewrap(PLACE, &sealed).is_err());
+        assert!(new.rewrap(Place { row: "b@example.com", ..PLACE }, &sealed).is_err());
     }
 }

@@ -41,6 +41,9 @@ pub enum StoreError {
     /// Its data is not what this program expects; trying again does not help.
     #[error("the store cannot be used: {0}")]
     Unusable(String),
+    /// There would be more of something than there may be.
+    #[error("{0}")]
+    TooMany(String),
     /// The tenant is not there.
     #[error("there is no tenant {0:?}; --create-tenant makes it")]
     NoTenant(String),

@@ -8,11 +8,27 @@ use jobs::contract::{
 use secrecy::SecretString;
 
 use super::{
-    MailboxRow, MailboxSettings, Put, Store, StoreError,
+    EndpointSettings, MailboxRow, MailboxSettings, Put, Registered, Store, StoreError,
     db::{Tx, on, on_conn},
     name_of,
 };
-use crate::{config::Rate, limits::MailboxRates, mail::Security, secrets::Place};
+use crate::{
+    config::Rate,
+    limits::{EndpointPace, Rates},
+    mail::Security,
+    secrets::Place,
+};
+
+/// What applying settings changed.
+#[derive(Debug)]
+pub struct Applied {
+    /// Of each mailbox.
+    pub mailboxes: Vec<Put>,
+    /// Of each suppression.
+    pub suppressions: Vec<Put>,
+    /// Of each endpoint.
+    pub endpoints: Vec<Registered>,
+}
 
 /// How many characters of a server's words about a refused login are kept.
 const LONGEST_REFUSAL: usize = 300;
@@ -107,8 +123,9 @@ impl Store {
         rows.into_iter().map(|row| row.read().map(|(row, _)| row)).collect()
     }
 
-    /// Makes mailboxes or replaces their settings, and adds suppressions, an address or `@domain`
-    /// and its reason each: all or nothing. Says of each what that changed, in the order given.
+    /// Makes mailboxes and endpoints or replaces their settings, and adds suppressions, an address or
+    /// `@domain` and its reason each: all or nothing. Says of each what that changed, in the order
+    /// given.
     ///
     /// # Errors
     ///
@@ -118,8 +135,9 @@ impl Store {
         tenant: &TenantId,
         mailboxes: &[MailboxSettings],
         suppressions: &[(String, String)],
+        endpoints: &[EndpointSettings],
         now: Moment,
-    ) -> Result<(Vec<Put>, Vec<Put>), StoreError> {
+    ) -> Result<Applied, StoreError> {
         self.require_tenant(tenant).await?;
         let mut tx = self.writer.begin().await?;
         let mut mailboxes_put = Vec::with_capacity(mailboxes.len());
@@ -131,8 +149,9 @@ impl Store {
             let added = super::suppressions::add(&mut tx, tenant, entry, reason, now).await?;
             suppressions_put.push(if added { Put::Created } else { Put::Unchanged });
         }
+        let endpoints = self.put_endpoints(&mut tx, tenant, endpoints, now).await?;
         tx.commit().await?;
-        Ok((mailboxes_put, suppressions_put))
+        Ok(Applied { mailboxes: mailboxes_put, suppressions: suppressions_put, endpoints })
     }
 
     async fn put_mailbox(
@@ -248,9 +267,21 @@ impl Mailboxes for Store {
 }
 
 #[async_trait]
-impl MailboxRates for Store {
-    async fn rates(&self, tenant: &TenantId, address: &str) -> Result<Option<Vec<Rate>>, Fault> {
+impl Rates for Store {
+    async fn mailbox_rates(
+        &self,
+        tenant: &TenantId,
+        address: &str,
+    ) -> Result<Option<Vec<Rate>>, Fault> {
         let found = self.mailbox(tenant, &name_of(address)).await?;
         Ok(found.map(|(row, _)| row.settings.limits))
+    }
+
+    async fn endpoint_pace(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<Option<EndpointPace>, Fault> {
+        Ok(self.pace_of(tenant, id).await?)
     }
 }

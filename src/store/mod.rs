@@ -6,6 +6,13 @@
 mod accounts;
 mod callers;
 mod db;
+mod deliveries;
+mod delivery_log;
+mod delivery_writer;
+mod endpoint;
+mod endpoint_health;
+mod endpoint_row;
+mod endpoints;
 mod error;
 mod keys;
 mod ledger;
@@ -18,6 +25,7 @@ mod staging;
 mod suppressions;
 mod tenants;
 mod ticks;
+mod vault;
 
 use std::{path::Path, time::Duration};
 
@@ -26,13 +34,19 @@ use serde::Deserialize;
 use self::db::Address;
 pub use self::{
     db::Db,
+    delivery_log::{AttemptLine, DeliveryRecord},
+    delivery_writer::DeliveryWriter,
+    endpoint::{EndpointRow, EndpointSettings, MOST_ENDPOINTS, MOST_OLD_SECRETS},
+    endpoints::{Registered, RotateSecretError},
     error::StoreError,
     keys::{Caller, KeyRecord, MOST_ACTIVE_KEYS, NewKey, NewKeyError},
     mailbox::{LOGINS_REFUSED_AT_MOST, MailboxRow, MailboxSettings, Transport},
+    mailboxes::Applied,
     prospects::{Prospect, is_field_name},
     rotation::{ROTATION_GRACE, RotateError, Rotated},
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
+    vault::Rewrapped,
 };
 use crate::secrets::Secrets;
 
@@ -79,7 +93,9 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let address = Address::read(&config.url, data_dir)?;
         let (reader, writer) = open(&address, on_old).await?.0;
-        Ok(Self { address, reader, writer, secrets })
+        let mut store = Self { address, reader, writer, secrets };
+        store.load_pepper().await?;
+        Ok(store)
     }
 
     /// Brings the schema of the configured store to this program's version; needs no secrets.

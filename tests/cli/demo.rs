@@ -30,6 +30,12 @@ async fn it_sends_the_campaign_and_shows_what_a_lane_is() {
     let parked = ["news@postrider.example", "sales@postrider.example"];
     assert_eq!(told["parked_lanes"], serde_json::json!(parked));
     assert!(told["refused"].as_str().unwrap().starts_with("/payload/to/name"), "{told:#}");
+    // The end of a mail was told by a webhook: refused twice, then taken, each signature good.
+    let heard = told["webhooks"].as_array().unwrap();
+    let answers: Vec<_> = heard.iter().map(|heard| heard["answered"].as_u64().unwrap()).collect();
+    assert_eq!(answers, [503, 500, 200]);
+    assert!(heard.iter().all(|heard| heard["verified"] == true), "{told:#}");
+    assert!(heard.iter().all(|heard| heard["event"] == "job.completed"), "{told:#}");
     assert!(told["took_ms"].as_u64().unwrap() < 50_000);
 }
 
@@ -44,6 +50,8 @@ async fn it_tells_people_in_plain_words_without_colours_where_nobody_sees_them()
         "Greylisted",
         "its limit (mailbox 5/5s) is used up",
         "421 4.7.28",
+        "the webhook job.completed: its signature is good, the receiver answers 503",
+        "refused 2 times, then taken",
         "422",
         path(&data.join("mail")),
     ] {

@@ -14,3 +14,4 @@ mod readme;
 mod remote;
 mod roles;
 mod up;
+mod webhooks;

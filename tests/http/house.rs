@@ -21,7 +21,7 @@ use postrider::{
         listen,
     },
     intake::Intake,
-    limits::{Limits, MailboxRates},
+    limits::{EndpointPace, Limits, Rates},
     queue::Queue,
 };
 use reqwest::{Method, RequestBuilder, Response};
@@ -33,6 +33,9 @@ use super::{kinds, memory::Memory};
 
 /// Longer than anything that is waited for takes, shorter than anybody's patience.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+const EVERY_SCOPE: [&str; 4] =
+    ["jobs:read", "send:write", "classify:write", "webhook-delivery:write"];
 
 /// A key of tenant `acme` that allows everything, and one of `globex`.
 pub(super) const ACME: &str = "prk_acme";
@@ -82,8 +85,8 @@ impl Keys for Ring {
             return Ok(None);
         }
         let (tenant, scopes) = match bearer {
-            ACME => ("acme", &["jobs:read", "send:write", "classify:write"][..]),
-            GLOBEX => ("globex", &["jobs:read", "send:write", "classify:write"][..]),
+            ACME => ("acme", &EVERY_SCOPE[..]),
+            GLOBEX => ("globex", &EVERY_SCOPE[..]),
             READER => ("acme", &["jobs:read"][..]),
             SENDER => ("acme", &["send:write"][..]),
             made if made.starts_with("prk_made/") => return Ok(caller_of(made)),
@@ -112,13 +115,17 @@ fn caller_of(key: &str) -> Option<Caller> {
     Some(Caller { tenant, key_id: "made".into(), scopes })
 }
 
-/// Every mailbox is there, without limits of its own.
-struct EveryMailbox;
+/// Every mailbox and endpoint is there, without limits of its own.
+struct Everything;
 
 #[async_trait]
-impl MailboxRates for EveryMailbox {
-    async fn rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
+impl Rates for Everything {
+    async fn mailbox_rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
         Ok(Some(Vec::new()))
+    }
+
+    async fn endpoint_pace(&self, _: &TenantId, _: &str) -> Result<Option<EndpointPace>, Fault> {
+        Ok(Some(EndpointPace::default()))
     }
 }
 
@@ -164,7 +171,7 @@ impl<Q: Queue + 'static> House<Q> {
         let facade = Facade::new(FacadeDeps {
             config: http,
             queue: Arc::<Q>::clone(&queue),
-            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(EveryMailbox))),
+            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(Everything))),
             keys: Arc::<Ring>::clone(&keys),
         });
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();

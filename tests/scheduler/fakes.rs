@@ -19,7 +19,7 @@ use jobs::contract::{
 use postrider::{
     config::{Config, Rate},
     intake::Intake,
-    limits::{Limits, MailboxRates},
+    limits::{EndpointPace, Limits, Rates},
     queue::{
         Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
         LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason, PauseTarget,
@@ -52,18 +52,22 @@ pub(crate) fn catalogue() -> Catalogue {
     Catalogue::empty().with::<Noop>()
 }
 
-struct NoMailboxes;
+struct Nothing;
 
 #[async_trait]
-impl MailboxRates for NoMailboxes {
-    async fn rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
+impl Rates for Nothing {
+    async fn mailbox_rates(&self, _: &TenantId, _: &str) -> Result<Option<Vec<Rate>>, Fault> {
+        Ok(None)
+    }
+
+    async fn endpoint_pace(&self, _: &TenantId, _: &str) -> Result<Option<EndpointPace>, Fault> {
         Ok(None)
     }
 }
 
 pub(crate) fn intake() -> Intake {
     let config = Config::load(None, []).unwrap();
-    Intake::new(catalogue(), Limits::new(config.limits, Arc::new(NoMailboxes)))
+    Intake::new(catalogue(), Limits::new(config.limits, Arc::new(Nothing)))
 }
 
 /// A clock that shows what it was set to.

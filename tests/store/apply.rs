@@ -9,10 +9,12 @@ use postrider::{
     clock::SystemClock,
     limits::{Limits, LimitsConfig},
     queue::{LanePolicy, LaneRef, QueueError},
+    webhooks::{Guard, SystemResolver},
 };
 use serde_json::Value;
 
 use super::{Given, acme, dev, on_both};
+use crate::support::defaults;
 
 /// Lanes that remember what they may draw on, or a queue that is out of reach.
 #[derive(Default)]
@@ -65,6 +67,7 @@ impl<'a> Files<'a> {
         let config = LimitsConfig {
             mailbox: vec!["9/min".parse().unwrap()],
             mailbox_in_flight: 2,
+            endpoint_in_flight: 5,
             tenant_in_flight: 16,
         };
         let limits = Limits::new(config, std::sync::Arc::new(self.given.store.clone()));
@@ -72,6 +75,7 @@ impl<'a> Files<'a> {
             store: &self.given.store,
             lanes: &self.lanes,
             limits: &limits,
+            guard: &guard(),
             clock: &SystemClock,
             env: &|_| None,
         };
@@ -79,6 +83,10 @@ impl<'a> Files<'a> {
         apply::run(&args, &deps, self.json, &mut out).await?;
         Ok(String::from_utf8(out).unwrap())
     }
+}
+
+fn guard() -> Guard {
+    Guard::new(&defaults().webhooks, std::sync::Arc::new(SystemResolver))
 }
 
 const SETTINGS: &str = "
@@ -208,11 +216,17 @@ async fn files_that_are_none_are_named() {
             create_tenant: false,
             skip_invalid: false,
         };
-        let config = LimitsConfig { mailbox: vec![], mailbox_in_flight: 1, tenant_in_flight: 1 };
+        let config = LimitsConfig {
+            mailbox: vec![],
+            mailbox_in_flight: 1,
+            endpoint_in_flight: 1,
+            tenant_in_flight: 1,
+        };
         let deps = ApplyDeps {
             store: &given.store,
             lanes: &files.lanes,
             limits: &Limits::new(config, std::sync::Arc::new(given.store.clone())),
+            guard: &guard(),
             clock: &SystemClock,
             env: &|_| None,
         };

@@ -2,7 +2,7 @@
 
 use jobs::contract::ports::{MailboxStatus, Mailboxes};
 use postrider::{
-    limits::MailboxRates,
+    limits::Rates,
     mail::Security,
     store::{
         LOGINS_REFUSED_AT_MOST, MailboxSettings, OnOldSchema, Put, Store, StoreError, Transport,
@@ -29,7 +29,7 @@ fn ada() -> MailboxSettings {
 
 async fn put(store: &Store, settings: &MailboxSettings) -> Put {
     let settings = std::slice::from_ref(settings);
-    store.apply(&dev(), settings, &[], NOW).await.unwrap().0[0]
+    store.apply(&dev(), settings, &[], &[], NOW).await.unwrap().mailboxes[0]
 }
 
 async fn status(given: &Given) -> MailboxStatus {
@@ -45,9 +45,9 @@ on_both! {
         }
         for (tenant, address) in [(acme(), "ada@example.com"), (dev(), "bob@example.com"), (dev(), "\0")] {
             assert_eq!(Mailboxes::find(&given.store, &tenant, address).await.unwrap(), None);
-            assert_eq!(given.store.rates(&tenant, address).await.unwrap(), None);
+            assert_eq!(given.store.mailbox_rates(&tenant, address).await.unwrap(), None);
         }
-        assert_eq!(given.store.rates(&dev(), "ada@example.com").await.unwrap(), Some(ada().limits));
+        assert_eq!(given.store.mailbox_rates(&dev(), "ada@example.com").await.unwrap(), Some(ada().limits));
     }
 
     async fn all_settings_come_back_with_the_password_unsealed(given) {

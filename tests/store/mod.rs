@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "what fails in a test is to fail it")]
 
 mod apply;
+mod endpoints;
 mod keys;
 mod ledger;
 mod mailboxes;
 mod opening;
 mod prospects;
+mod secrets;
 mod suppressions;
 mod ticks;
 

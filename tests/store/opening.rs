@@ -49,19 +49,22 @@ on_both! {
 
     async fn an_older_store_is_refused_or_migrated(given) {
         // given: a store that has not heard of the last migration
-        execute(&given, "ALTER TABLE api_keys DROP COLUMN replaced_by").await;
-        execute(&given, "DELETE FROM postrider_migrations WHERE version = 20").await;
+        execute(&given, "DROP TABLE endpoints").await;
+        execute(&given, "DROP TABLE deliveries").await;
+        execute(&given, "DROP TABLE delivery_attempts").await;
+        execute(&given, "DROP TABLE vault").await;
+        execute(&given, "DELETE FROM postrider_migrations WHERE version IN (40, 41)").await;
         // when
         let error = reopen(&given, OnOldSchema::Refuse).await.unwrap_err();
         // then
         assert!(matches!(error, StoreError::Older { .. }));
         let words = error.to_string();
-        assert!(words.contains("schema version 10") && words.contains("postrider migrate"), "{words}");
+        assert!(words.contains("schema version 20") && words.contains("postrider migrate"), "{words}");
 
         // when
         let migrated = Store::migrate(&config(&given.url), given.dir.path()).await.unwrap();
         // then
-        assert!(migrated.from.to_string().starts_with("10"));
+        assert!(migrated.from.to_string().starts_with("20"));
         let again = Store::migrate(&config(&given.url), given.dir.path()).await.unwrap();
         assert_eq!(again.from, migrated.to);
         reopen(&given, OnOldSchema::Refuse).await.unwrap();

@@ -5,6 +5,7 @@ mod faulty;
 pub mod mail;
 pub mod postgres;
 pub mod proxy;
+pub mod receiver;
 pub mod redis;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};

@@ -3,20 +3,24 @@
 //! Each port is a trait with few verbs in the job's words. Its adapters live in the engine; its
 //! fakes in [`super::fakes`].
 
+mod follow_ups;
 mod ledger;
 mod mail;
 mod mailboxes;
 mod suppressions;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 pub use self::{
+    follow_ups::{FollowUp, FollowUps},
     ledger::{Effect, EffectState, Ledger, Opened},
     mail::*,
     mailboxes::{Mailbox, MailboxStatus, Mailboxes},
     suppressions::{Suppression, Suppressions},
+    webhooks::*,
 };
 use super::{Cursor, Fault, Moment, RunInfo};
 
@@ -25,6 +29,12 @@ use super::{Cursor, Fault, Moment, RunInfo};
 pub struct Ports {
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The log of webhook deliveries.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// The tenant's webhook endpoints.
+    pub endpoints: Arc<dyn Endpoints>,
+    /// Jobs that follow from this one.
+    pub follow_ups: Arc<dyn FollowUps>,
     /// What has been done to the world, so that it is not done twice.
     pub ledger: Arc<dyn Ledger>,
     /// Composing and sending mail.
@@ -33,6 +43,8 @@ pub struct Ports {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// Addresses that must not be written to.
     pub suppressions: Arc<dyn Suppressions>,
+    /// Requests to webhook endpoints.
+    pub webhooks: Arc<dyn Webhooks>,
 }
 
 /// The time.

@@ -8,6 +8,9 @@ use toml::{
     de::{DeString, DeValue, ValueDeserializer},
 };
 
+/// Looks a name up in the environment.
+pub(super) type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);
+
 /// The line in which a byte is, from 1.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
@@ -79,6 +82,18 @@ impl Entry<'_> {
                 None
             }
         }
+    }
+
+    /// A text that must not be repeated, from the variable that the option names.
+    pub(super) fn take_from_env(&mut self, option: &str, env: Env<'_>) -> Option<String> {
+        let (name, line) = self.take::<String>(option)?;
+        let value = env(&name).filter(|value| !value.is_empty());
+        if value.is_none() {
+            // Not repeated: it could be the secret, written under the wrong option.
+            let words = "the environment has no variable of that name, or it is empty";
+            self.wrong(option, line, words);
+        }
+        value
     }
 
     /// A text that passes a check.

@@ -1,7 +1,8 @@
-//! `postrider apply FILE…`: loads mailboxes and suppressions (TOML) and people (CSV) into the store.
+//! `postrider apply FILE…`: loads mailboxes, endpoints and suppressions (TOML) and people (CSV) into the store.
 //!
 //! Each file is applied whole or not at all; applying it again changes nothing.
 
+mod endpoint;
 mod entry;
 mod error;
 mod people;
@@ -17,7 +18,8 @@ use std::{
 
 use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
-use jobs::contract::{LaneName, TenantId, ports::Clock};
+use jobs::contract::{Job, LaneName, TenantId, ports::Clock};
+use secrecy::ExposeSecret;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 pub use self::{
@@ -28,20 +30,22 @@ use self::{rows::Unusable, settings::Declared};
 use crate::{
     limits::Limits,
     queue::{LanePolicy, LaneRef, Queue, QueueError},
-    store::{Loaded, Prospect, Store, StoreError},
+    store::{EndpointSettings, Loaded, Prospect, Store, StoreError},
+    webhooks::Guard,
 };
 
 /// How many problems of a file are shown.
 pub const SHOWN: usize = 20;
 /// Batches of people between who reads and who stages.
 const AHEAD: usize = 4;
-/// The queue in which mail waits.
-const SEND: &str = "send";
+/// The queues in which mail and deliveries wait.
+const SEND: &str = <jobs::Send as Job>::QUEUE;
+const DELIVERY: &str = <jobs::WebhookDelivery as Job>::QUEUE;
 
 /// The arguments of `postrider apply`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ApplyArgs {
-    /// Files to load, in this order: .toml with mailboxes and suppressions, or .csv with people
+    /// Files to load, in this order: .toml with mailboxes, endpoints and suppressions, or .csv with people
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The tenant they are for
@@ -77,6 +81,8 @@ pub struct ApplyDeps<'a> {
     pub lanes: &'a dyn SetPolicy,
     /// What lanes may draw on.
     pub limits: &'a Limits,
+    /// Where webhooks may go.
+    pub guard: &'a Guard,
     /// The time.
     pub clock: &'a dyn Clock,
     /// The environment, for `password_env`.
@@ -141,27 +147,53 @@ async fn apply_settings(
         problems.truncate(SHOWN);
         ApplyError::Data { file: file.to_owned(), problems, total }
     })?;
-    let Declared { mailboxes, suppressions } = &declared;
-    let (mailboxes_put, suppressions_put) =
-        deps.store.apply(&args.tenant, mailboxes, suppressions, deps.clock.now()).await?;
+    let Declared { mailboxes, suppressions, endpoints } = &declared;
+    admitted(deps.guard, file, endpoints).await?;
+    let now = deps.clock.now();
+    let applied = deps.store.apply(&args.tenant, mailboxes, suppressions, endpoints, now).await?;
     // All of them, not only those that changed: an earlier run may have got to the store only.
     for mailbox in mailboxes {
-        set_policy(&args.tenant, deps, &mailbox.address).await?;
+        let name = LaneName::mailbox(&mailbox.address);
+        set_policy(&args.tenant, deps, SEND, name).await?;
     }
-    Ok(FileReport::settings(file, &declared, &mailboxes_put, &suppressions_put))
+    for endpoint in endpoints {
+        let name = LaneName::endpoint(&endpoint.id);
+        set_policy(&args.tenant, deps, DELIVERY, name).await?;
+    }
+    Ok(FileReport::settings(file, &declared, applied))
+}
+
+/// Checks where endpoints are, as it is checked again at every delivery.
+async fn admitted(
+    guard: &Guard,
+    file: &Path,
+    endpoints: &[EndpointSettings],
+) -> Result<(), ApplyError> {
+    let mut problems = Vec::new();
+    for endpoint in endpoints {
+        if let Err(words) = guard.register(endpoint.url.expose_secret()).await {
+            problems.push(format!("the url of endpoint {:?}: {words}", endpoint.id));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let total = problems.len() as u64;
+    problems.truncate(SHOWN);
+    Err(ApplyError::Data { file: file.to_owned(), problems, total })
 }
 
 async fn set_policy(
     tenant: &TenantId,
     deps: &ApplyDeps<'_>,
-    address: &str,
+    queue: &str,
+    name: LaneName,
 ) -> Result<(), ApplyError> {
-    let name = LaneName::mailbox(address);
     let resolved = deps.limits.resolve(tenant, &name).await;
     let resolved = resolved.map_err(|fault| StoreError::Unavailable(fault.to_string()))?;
-    // A mailbox that somebody else removed meanwhile has no lane to set.
+    // What somebody else removed meanwhile has no lane to set.
     let Ok(policy) = resolved else { return Ok(()) };
-    let lane = LaneRef { queue: SEND.to_owned(), tenant: tenant.clone(), name };
+    let lane = LaneRef { queue: queue.to_owned(), tenant: tenant.clone(), name };
     deps.lanes.set_policy(&lane, &policy).await.map_err(ApplyError::Queue)
 }
 

@@ -1,6 +1,7 @@
 //! What applying a file did.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     path::Path,
 };
@@ -8,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{people::Seen, settings::Declared};
-use crate::store::{Loaded, Put};
+use crate::store::{Applied, Loaded, Put, Registered};
 
 /// What applying one file did.
 #[derive(Debug, Clone, Serialize)]
@@ -24,6 +25,12 @@ pub struct FileReport {
     /// The addresses of the mailboxes that were made or changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed_mailboxes: Vec<String>,
+    /// Its endpoints, if it is a file of settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Counts>,
+    /// The signing secrets that were made, by endpoint: shown this once.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     /// Its people, if it is a file of people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prospects: Option<PeopleReport>,
@@ -54,17 +61,19 @@ pub struct PeopleReport {
 }
 
 impl FileReport {
-    pub(super) fn settings(
-        file: &Path,
-        declared: &Declared,
-        mailboxes: &[Put],
-        suppressions: &[Put],
-    ) -> Self {
-        let changed = declared.mailboxes.iter().zip(mailboxes);
+    pub(super) fn settings(file: &Path, declared: &Declared, applied: Applied) -> Self {
+        let Applied { mailboxes, suppressions, endpoints } = applied;
+        let changed = declared.mailboxes.iter().zip(&mailboxes);
+        let made = |registered: &Registered| {
+            Some((registered.id.clone(), registered.made.as_ref()?.reveal().to_owned()))
+        };
+        let endpoints_put: Vec<Put> = endpoints.iter().map(|registered| registered.put).collect();
         Self {
             file: file.display().to_string(),
-            mailboxes: Some(Counts::of(mailboxes)),
-            suppressions: Some(Counts::of(suppressions)),
+            mailboxes: Some(Counts::of(&mailboxes)),
+            suppressions: Some(Counts::of(&suppressions)),
+            endpoints: Some(Counts::of(&endpoints_put)),
+            secrets: endpoints.iter().filter_map(made).collect(),
             changed_mailboxes: changed
                 .filter(|(_, put)| **put != Put::Unchanged)
                 .map(|(mailbox, _)| mailbox.address.clone())
@@ -79,6 +88,8 @@ impl FileReport {
             file: file.display().to_string(),
             mailboxes: None,
             suppressions: None,
+            endpoints: None,
+            secrets: BTreeMap::new(),
             changed_mailboxes: Vec::new(),
             prospects: Some(PeopleReport { loaded, skipped: bad, problems }),
         }
@@ -89,7 +100,11 @@ impl FileReport {
         if json {
             return writeln!(out, "{}", serde_json::to_string(self).map_err(io::Error::other)?);
         }
-        let counted = [("mailboxes", self.mailboxes), ("suppressions", self.suppressions)];
+        let counted = [
+            ("mailboxes", self.mailboxes),
+            ("suppressions", self.suppressions),
+            ("endpoints", self.endpoints),
+        ];
         for (what, counts) in counted {
             if let Some(counts) = counts
                 && counts.all() > 0
@@ -101,6 +116,9 @@ impl FileReport {
                     self.file
                 )?;
             }
+        }
+        for (id, secret) in &self.secrets {
+            writeln!(out, "  the secret of endpoint {id}, which is not shown again: {secret}")?;
         }
         let declared: u64 = counted.iter().filter_map(|(_, counts)| *counts).map(Counts::all).sum();
         if declared == 0 && self.prospects.is_none() {

@@ -1,4 +1,4 @@
-//! Settings from TOML: `[[mailboxes]]` and `[[suppressions]]`.
+//! Settings from TOML: `[[mailboxes]]`, `[[endpoints]]` and `[[suppressions]]`.
 //!
 //! Every problem of a file is found at once, and each names its line and option. No text repeats a
 //! value that could be a password.
@@ -8,11 +8,14 @@ use std::{collections::HashMap, net::IpAddr};
 use jobs::contract::address::{flaw, is_domain};
 use toml::de::DeTable;
 
-use super::entry::{Entry, entries, line_at};
+use super::{
+    endpoint::endpoint,
+    entry::{Entry, Env, entries, line_at},
+};
 use crate::{
     config::Rate,
     mail::Security,
-    store::{MailboxSettings, Transport},
+    store::{EndpointSettings, MailboxSettings, Transport},
 };
 
 const LONGEST_NAME: usize = 200;
@@ -20,15 +23,13 @@ const LONGEST_REASON: usize = 64;
 /// Options of a mailbox that only SMTP has.
 const SMTP_ONLY: [&str; 6] = ["host", "port", "security", "username", "password", "password_env"];
 
-/// Looks a name up in the environment.
-pub(super) type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);
-
 /// All that a file declares.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
     pub(super) mailboxes: Vec<MailboxSettings>,
     /// An address or `@domain`, and the reason.
     pub(super) suppressions: Vec<(String, String)>,
+    pub(super) endpoints: Vec<EndpointSettings>,
 }
 
 /// Reads a whole file, or says everything that is wrong with it.
@@ -49,13 +50,18 @@ pub(super) fn read(text: &str, env: Env<'_>) -> Result<Declared, Vec<String>> {
                     declared.mailboxes.extend(mailbox(entry, env, &mut problems));
                 }
             }
+            "endpoints" => {
+                for entry in entries("endpoints", line, value, text, &mut problems) {
+                    declared.endpoints.extend(endpoint(entry, env, &mut problems));
+                }
+            }
             "suppressions" => {
                 for entry in entries("suppressions", line, value, text, &mut problems) {
                     declared.suppressions.extend(suppression(entry, &mut problems));
                 }
             }
             other => problems.push(format!(
-                "line {line}: there is no {other:?}; expected [[mailboxes]] or [[suppressions]]"
+                "line {line}: there is no {other:?}; expected [[mailboxes]], [[endpoints]] or [[suppressions]]"
             )),
         }
     }
@@ -161,17 +167,10 @@ fn login(entry: &mut Entry<'_>, settings: &mut MailboxSettings, env: Env<'_>) {
         entry.wrong("username", line, words);
     }
     settings.username = entry.take_text("username", is_plain, "one line of 1 to 200 characters");
-    settings.password = entry.take_secret("password").map(Into::into);
-    if let Some((name, line)) = entry.take::<String>("password_env") {
-        match env(&name).filter(|value| !value.is_empty()) {
-            Some(value) => settings.password = Some(value.into()),
-            None => {
-                // Not repeated: it could be the password, written under the wrong option.
-                let words = "the environment has no variable of that name, or it is empty";
-                entry.wrong("password_env", line, words);
-            }
-        }
-    }
+    settings.password = entry
+        .take_secret("password")
+        .or_else(|| entry.take_from_env("password_env", env))
+        .map(Into::into);
 }
 
 fn suppression(mut entry: Entry<'_>, problems: &mut Vec<String>) -> Option<(String, String)> {
@@ -198,7 +197,8 @@ fn twins(declared: &Declared, problems: &mut Vec<String>) {
     let mut seen = HashMap::new();
     let mailboxes = declared.mailboxes.iter().map(|mailbox| ("mailbox", mailbox.address.as_str()));
     let suppressions = declared.suppressions.iter().map(|(held, _)| ("suppression", held.as_str()));
-    for (what, name) in mailboxes.chain(suppressions) {
+    let endpoints = declared.endpoints.iter().map(|endpoint| ("endpoint", endpoint.id.as_str()));
+    for (what, name) in mailboxes.chain(suppressions).chain(endpoints) {
         let count = seen.entry((what, name.to_lowercase())).or_insert(0);
         *count += 1;
         if *count == 2 {

@@ -1,7 +1,7 @@
 //! `postrider bench`: how fast the queue, its workers and the façade are, measured on this machine.
 //!
 //! One file is one measurement: `enqueue`, `drain`, `life` (beside `ceiling`, what bare Lua reaches with
-//! the same data), `latency`, `later`, `lanes`, `waiting`, `fairness`, `memory`, `idle`. They work in a
+//! the same data), `latency`, `later`, `lanes`, `waiting`, `fairness`, `memory`, `idle`, `webhooks` (to a `sink`). They work in a
 //! `place` (a server, or embedded), each on fresh `ground`, with jobs of kind `noop` from `load`, which
 //! a `crew` of worker processes carries out; `figures` are shown by `report` and drawn by `plot`.
 //! `facade` is for itself: callers, and the façade that they ask.
@@ -29,7 +29,9 @@ mod plot;
 mod progress;
 mod report;
 mod server;
+mod sink;
 mod waiting;
+mod webhooks;
 
 use std::io::{self, Write};
 

@@ -62,6 +62,11 @@ impl Place {
         self.words.clone()
     }
 
+    /// What this process was told.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The server, where there is one.
     pub(super) fn server(&self) -> Option<&Server> {
         self.redis.as_ref().map(|redis| &redis.server)

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     Failure, drain, enqueue, fairness, figures::Figure, idle, lanes, latency, later, life, memory,
-    place::Place, waiting,
+    place::Place, waiting, webhooks,
 };
 
 /// What is to be measured, and how thoroughly.
@@ -81,6 +81,8 @@ pub enum Measurement {
     Memory,
     /// Memory of an idle worker, and how fast it starts.
     Idle,
+    /// Webhooks delivered a second, beside a bare loop of requests; and beside one that hangs.
+    Webhooks,
 }
 
 impl Measurement {
@@ -97,6 +99,7 @@ impl Measurement {
             Self::Fairness => "fairness",
             Self::Memory => "memory",
             Self::Idle => "idle",
+            Self::Webhooks => "webhooks",
         }
     }
 
@@ -118,6 +121,7 @@ impl Measurement {
             Self::Fairness => fairness::measure(plan, place).await,
             Self::Memory => memory::measure(plan, place).await,
             Self::Idle => idle::measure(place).await,
+            Self::Webhooks => webhooks::measure(plan, place).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::json;
 
-use super::{Teller, samples, story::Story};
+use super::{Teller, receiver::Heard, samples, story::Story};
 use crate::{
     cli::{Failure, jobs::document},
     queue::{JobRecord, Status},
@@ -19,6 +19,8 @@ pub(super) struct Ending {
     address: SocketAddr,
     /// Mails that the rehearsal server took.
     pub(super) over_smtp: usize,
+    /// What the receiver of webhooks heard.
+    pub(super) heard: Vec<Heard>,
 }
 
 /// How many mails lie in a directory.
@@ -45,7 +47,7 @@ impl Ending {
         took: Duration,
         address: SocketAddr,
     ) -> Self {
-        Self { jobs, story, refusal, took, address, over_smtp: 0 }
+        Self { jobs, story, refusal, took, address, over_smtp: 0, heard: Vec::new() }
     }
 
     /// Tells it, or writes it down for programs.
@@ -95,6 +97,7 @@ impl Ending {
             "parked_lanes": self.story.parked,
             "refused": self.refusal,
             "over_smtp": self.over_smtp,
+            "webhooks": self.heard,
             "jobs": self.jobs.iter().map(document).collect::<Vec<_>>(),
         });
         Ok(teller.out.json(&document)?)
@@ -148,6 +151,12 @@ impl Ending {
                 "A lane that may not send is parked until the moment at which it may; the others go on."
                     .to_owned(),
             );
+        }
+        let refused = self.heard.iter().filter(|heard| !heard.accepted()).count();
+        if refused > 0 && refused < self.heard.len() {
+            lessons.push(format!(
+                "A webhook told of a job's end: refused {refused} times, then taken, signed anew each time."
+            ));
         }
         lessons.push(format!("What cannot be sent is refused at once: {}", self.refusal));
         lessons

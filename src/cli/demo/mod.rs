@@ -7,6 +7,7 @@
 mod client;
 mod ending;
 mod paint;
+mod receiver;
 mod samples;
 mod server;
 mod story;
@@ -21,7 +22,10 @@ use std::{
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jobs::contract::{JobId, TenantId};
+use jobs::contract::{
+    JobId, TenantId,
+    ports::{Clock, Format},
+};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +34,7 @@ use self::{
     client::{Answer, Client},
     ending::Ending,
     paint::Paint,
+    receiver::{Heard, Receiver},
     samples::{Campaign, Person},
     server::Server,
     story::Story,
@@ -37,8 +42,11 @@ use self::{
 use super::{Failure, Globals, Out, signals, up};
 use crate::{
     app::{App, Embedded, Roles},
+    clock::SystemClock,
     config::Layers,
     queue::{JobFilter, JobRecord, LaneFilter, LaneRecord, Queue, Seen},
+    store::EndpointSettings,
+    webhooks::SigningSecret,
 };
 
 /// The demo ends by itself within a minute, whatever happens.
@@ -72,6 +80,7 @@ pub async fn run(args: &DemoArgs, globals: &Globals, out: &mut Out<'_>) -> Resul
     teller.say(format!("Everything it makes is kept in {}", dir.display()))?;
 
     let server = Server::start().await?;
+    let receiver = Receiver::start().await?;
     samples::write(&dir, server.address())?;
     let mut layers = Layers::defaults();
     layers.text("config/samples/demo.toml", samples::CONFIG)?;
@@ -80,15 +89,18 @@ pub async fn run(args: &DemoArgs, globals: &Globals, out: &mut Out<'_>) -> Resul
     let key = up::dev_key(&app).await?;
     app.apply(&dir.join("mailboxes.toml")).await?;
     app.apply(&dir.join("people.csv")).await?;
+    subscribe(&app, &receiver).await?;
     let (address, running) = serve(&app, &shutdown).await?;
 
-    let show = Show { app: &app, client: Client::new(address, key.clone()), paint, address };
+    let client = Client::new(address, key.clone());
+    let show = Show { app: &app, client, receiver: &receiver, paint, address };
     let shown = tokio::select! {
         shown = show.campaign(&mut teller) => shown,
         () = shutdown.cancelled() => Err(Failure::job("the demo was stopped")),
     };
     if let Ok(mut ending) = shown {
         ending.over_smtp = server.keep(&dir.join("rehearsal"))?;
+        ending.heard = receiver.heard();
         ending.tell(&mut teller, &dir)?;
         if args.keep {
             teller.say(format!(
@@ -102,6 +114,30 @@ pub async fn run(args: &DemoArgs, globals: &Globals, out: &mut Out<'_>) -> Resul
     shutdown.cancel();
     stopped(running).await?;
     shown.map(drop)
+}
+
+/// Registers the receiver as an endpoint, and gives it the secret by which it verifies.
+async fn subscribe(app: &App, receiver: &Receiver) -> Result<(), Failure> {
+    let secret = SigningSecret::generate();
+    receiver.trust(secret.clone());
+    let endpoint = EndpointSettings {
+        id: samples::ENDPOINT.to_owned(),
+        description: Some("the demo's own receiver".to_owned()),
+        url: receiver.url().into(),
+        format: Format::Standard,
+        events: vec!["job.*".to_owned()],
+        headers: BTreeMap::new(),
+        second: None,
+        rate: None,
+        secret: Some(secret),
+        enabled: true,
+    };
+    app.store.apply(&dev(), &[], &[], &[endpoint], SystemClock.now()).await?;
+    Ok(())
+}
+
+fn dev() -> TenantId {
+    "dev".parse().expect("a tenant name by the rules of TenantId")
 }
 
 /// Where the demo works: a new directory, unless one was given.
@@ -177,6 +213,7 @@ impl<'a, 'b> Teller<'a, 'b> {
 struct Show<'a> {
     app: &'a App,
     client: Client,
+    receiver: &'a Receiver,
     paint: Paint,
     address: SocketAddr,
 }
@@ -253,9 +290,13 @@ impl Show<'_> {
             for line in story.look(&jobs, &lanes, queue.now()) {
                 teller.happened(&line)?;
             }
+            let heard = self.receiver.heard();
+            for line in story.heard(&heard) {
+                teller.happened(&line)?;
+            }
             let ended = jobs.iter().filter(|job| job.status.is_final()).count();
             teller.bar.set_position(u64::try_from(ended).unwrap_or(u64::MAX));
-            if ended == count {
+            if ended == count && heard.iter().any(Heard::accepted) {
                 return Ok(jobs);
             }
         }
@@ -264,7 +305,7 @@ impl Show<'_> {
 
 /// The demo's jobs and lanes, as they are now.
 async fn look(queue: &dyn Queue) -> Result<(Vec<JobRecord>, Vec<LaneRecord>), Failure> {
-    let tenant: TenantId = "dev".parse().expect("a tenant name by the rules of TenantId");
+    let tenant = dev();
     let tag = Some(samples::TAG.to_owned());
     let filter =
         JobFilter { tenant: Some(tenant.clone()), tag, limit: 100, ..JobFilter::default() };

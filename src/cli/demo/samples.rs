@@ -22,6 +22,11 @@ pub(super) const SLOWED: &str = "edsger@shortest.example";
 /// The mailbox that sends through the rehearsal server.
 pub(super) const OVER_SMTP: &str = "sales@postrider.example";
 
+/// The person the end of whose mail a webhook tells.
+pub(super) const CALLED_BACK: &str = "ada@analytical.example";
+/// The webhook endpoint that it tells.
+pub(super) const ENDPOINT: &str = "receiver";
+
 /// Somebody to write to.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Person {
@@ -74,9 +79,11 @@ pub(super) fn write(dir: &Path, server: SocketAddr) -> Result<(), Failure> {
 impl Campaign {
     /// The job that writes to one person.
     pub(super) fn job(&self, person: &Person) -> Value {
+        let callback: &[&str] = if person.email == CALLED_BACK { &[ENDPOINT] } else { &[] };
         json!({
             "type": "send",
             "tags": [TAG],
+            "callback": callback,
             "payload": {
                 "channel": "email",
                 "account": person.mailbox,
@@ -113,6 +120,7 @@ mod tests {
         }
         let mailbox =
             |email: &str| people.iter().find(|p| p.email == email).unwrap().mailbox.clone();
+        assert!(people.iter().any(|person| person.email == CALLED_BACK));
         assert_eq!(mailbox(GREYLISTED), OVER_SMTP);
         assert_eq!(mailbox(SLOWED), OVER_SMTP);
         // More than five over the mailbox that takes five: its lane must be parked.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jobs::contract::{JobId, Moment};
 
-use super::paint::Paint;
+use super::{paint::Paint, receiver::Heard};
 use crate::{
     cli::output::printable,
     queue::{AttemptRecord, JobRecord, LaneRecord, ParkReason, Status},
@@ -45,6 +45,26 @@ impl Story {
         }
         for lane in lanes {
             lines.extend(self.lane(lane, now));
+        }
+        lines
+    }
+
+    /// What the receiver of webhooks has heard since the last look.
+    pub(super) fn heard(&mut self, heard: &[Heard]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (index, Heard { event, verified, answered }) in heard.iter().enumerate() {
+            if !self.first_time(format!("webhook {index}")) {
+                continue;
+            }
+            let event = printable(event);
+            let signature = if *verified { "good" } else { "wrong" };
+            let word = match answered {
+                200 => self.paint.good("told"),
+                _ => self.paint.waits("refused"),
+            };
+            lines.push(format!(
+                "{word}  the webhook {event}: its signature is {signature}, the receiver answers {answered}"
+            ));
         }
         lines
     }

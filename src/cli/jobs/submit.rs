@@ -57,6 +57,9 @@ pub struct SubmitArgs {
     /// The same key again within a day submits nothing new.
     #[arg(long, value_name = "KEY", requires = "payload")]
     pub idempotency_key: Option<String>,
+    /// An endpoint to which its end is told; repeat for several.
+    #[arg(long, value_name = "ENDPOINT", requires = "payload")]
+    pub callback: Vec<String>,
     /// Wait for its end; exit with 1 when it does not complete.
     #[arg(long, requires = "payload")]
     pub wait: bool,
@@ -146,6 +149,7 @@ async fn enqueue(args: SubmitArgs, queue: &dyn Queue, intake: &Intake) -> Result
         lane: args.lane,
         max_attempts: args.max_attempts,
         tags: args.tags,
+        callback: args.callback,
     };
     let print = fingerprint(&request);
     let now = queue.now();
@@ -180,6 +184,7 @@ fn fingerprint(request: &JobRequest) -> [u8; 32] {
         request.lane,
         request.max_attempts,
         request.tags,
+        request.callback,
     ]);
     Sha256::digest(told.to_string().as_bytes()).into()
 }

@@ -1,10 +1,9 @@
 //! From an account to a connected, and maybe protected, stream.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use jobs::contract::ports::Phase;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
@@ -16,35 +15,6 @@ use crate::mail::{
     account::{Security, SmtpAccount},
     config::Deadlines,
 };
-
-/// What TLS trusts: the system's certificates and those of `ca_file`. Verification is never off.
-pub(super) fn trust(ca_file: &Path) -> Result<TlsConnector, String> {
-    let mut roots = RootCertStore::empty();
-    // A system without certificates still can send over what `ca_file` names, or write files.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if !ca_file.as_os_str().is_empty() {
-        let wrong = |why: String| format!("mail.ca_file: {}: {why}", ca_file.display());
-        let mut count = 0;
-        for certificate in
-            CertificateDer::pem_file_iter(ca_file).map_err(|e| wrong(e.to_string()))?
-        {
-            roots
-                .add(certificate.map_err(|e| wrong(e.to_string()))?)
-                .map_err(|e| wrong(e.to_string()))?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(wrong("expected one or more certificates, found none".into()));
-        }
-    }
-    // The provider is named: the short form panics as soon as a second one is in the tree.
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| format!("TLS cannot be set up: {e}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
 
 /// Connects, and speaks TLS from the first byte where the account asks for it.
 pub(super) async fn dial(

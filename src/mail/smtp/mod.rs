@@ -46,7 +46,7 @@ impl Smtp {
         };
         Ok(Self {
             hello,
-            tls: dial::trust(&config.ca_file)?,
+            tls: crate::tls::trust("mail.ca_file", &config.ca_file)?,
             deadlines: config.deadlines,
             keep: Keep::new(config.keep),
         })

@@ -1,0 +1,7 @@
+//! Tests: webhooks. A real receiver, real workers, real databases.
+
+mod answers;
+mod delivering;
+mod house;
+mod inside;
+mod operating;
