@@ -10,6 +10,8 @@ command -v dovecot >/dev/null || missing+=(dovecot-core)
 [ -e /usr/lib/dovecot/lmtp ] || missing+=(dovecot-lmtpd)
 command -v sievec >/dev/null || missing+=(dovecot-sieve)
 command -v redis-server >/dev/null || missing+=(redis-server)
+# Only newer systems have it: the tests go without, and tests/run says so.
+command -v valkey-server >/dev/null || ! apt-cache show valkey-server >/dev/null 2>&1 || missing+=(valkey-server)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)

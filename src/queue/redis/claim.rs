@@ -6,10 +6,11 @@ use jobs::contract::{JobId, Moment};
 use serde::Deserialize;
 
 use super::{
-    keys::{job_of, lane_of, outer_fence},
+    keys::{job_of, lane_of, outer_fence, short},
     reply::{Fields, parsed},
     scripts::CLAIM,
     server::{Patience, Server},
+    shared,
     submitted::{self, Submitted},
 };
 use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
@@ -72,6 +73,7 @@ async fn claim_from(
         let next_at = fields.some_moment()?;
         let heads = fields.texts().map(|head| Head::read(&head?)).collect::<Result<Vec<_>, _>>()?;
         let got = heads.len();
+        let heads = shared::admit(server, shard, heads).await?;
         jobs.extend(met(server, shard, heads, now.plus(ask.lease)).await?);
         if got < want as usize || missing <= BATCH {
             return Ok(next_at);
@@ -80,31 +82,44 @@ async fn claim_from(
 }
 
 /// What the script says of a job that it took.
-struct Head {
-    id: JobId,
-    again: Again,
+pub(super) struct Head {
+    pub(super) id: JobId,
+    pub(super) again: Again,
 }
 
-/// The same, from its second claim on.
+/// The same, from its second claim on, or from a lane with shared limits.
 #[derive(Deserialize)]
-struct Again {
-    fence: u64,
+pub(super) struct Again {
+    pub(super) fence: u64,
     attempt: u32,
     crashes: u32,
     due_at: Option<i64>,
     cursor: Option<String>,
+    /// Limits that all tenants share (JSON).
+    pub(super) shared: Option<String>,
 }
 
-const FIRST: Again = Again { fence: 1, attempt: 1, crashes: 0, due_at: None, cursor: None };
+const FIRST: Again =
+    Again { fence: 1, attempt: 1, crashes: 0, due_at: None, cursor: None, shared: None };
 
 impl Head {
+    /// What its claim is called where permits are counted.
+    pub(super) fn permit(&self) -> String {
+        format!("{}:{}", short(self.id), self.again.fence)
+    }
+
     fn read(text: &str) -> Result<Self, QueueError> {
         let (id, again) = text.split_at_checked(ID).unwrap_or((text, ""));
         let again = if again.is_empty() { FIRST } else { parsed("a job", again)? };
         Ok(Self { id: job_of(id)?, again })
     }
 
-    fn with(self, shard: usize, submitted: Submitted, until: Moment) -> Result<Claimed, QueueError> {
+    fn with(
+        self,
+        shard: usize,
+        submitted: Submitted,
+        until: Moment,
+    ) -> Result<Claimed, QueueError> {
         let Self { id, again } = self;
         let lane = lane_of(&submitted.lane)?;
         Ok(Claimed {

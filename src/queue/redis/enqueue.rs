@@ -160,11 +160,8 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
     let mut lanes: HashMap<LaneRef, usize> = HashMap::new();
     let (mut named, mut rows) = (Vec::new(), Vec::with_capacity(jobs.len()));
     for (index, job) in jobs.iter().enumerate() {
-        let lane = LaneRef {
-            queue: job.queue.clone(),
-            tenant: tenant.clone(),
-            name: job.lane.clone(),
-        };
+        let lane =
+            LaneRef { queue: job.queue.clone(), tenant: tenant.clone(), name: job.lane.clone() };
         let next = lanes.len() + 1;
         let number = *lanes.entry(lane).or_insert(next);
         if number == next {

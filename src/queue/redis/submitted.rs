@@ -25,14 +25,18 @@ const LETTER: usize = STAMP + 4;
 const MOMENT: usize = 13;
 const LENGTH: usize = 6;
 
-/// What of a job never changes and no script reads.
+/// What of a job never changes and no script reads. Its names are short: there may be millions.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Fixed {
+    #[serde(rename = "k")]
     pub(super) kind: String,
+    #[serde(rename = "n")]
     pub(super) items: u64,
+    #[serde(rename = "a")]
     pub(super) max_attempts: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tags: Vec<String>,
+    #[serde(rename = "r")]
     pub(super) request_id: String,
 }
 
@@ -152,7 +156,7 @@ pub(super) async fn read(
     let base = server.shards.base(shard);
     let mut command = redis::cmd("HMGET");
     command.arg(format!("{base}jobs")).arg(ids.iter().map(|id| short(*id)).collect::<Vec<_>>());
-    let mut texts = Fields::of(server.query(&command, Patience::Worker).await?)?;
+    let mut texts = Fields::of(server.query(shard, &command, Patience::Worker).await?)?;
     let found = ids.iter().map(|id| Submitted::of(*id, texts.bytes()?));
     let mut found = found.collect::<Result<Vec<_>, _>>()?;
     let apart = || (0..ids.len()).filter(|index| found[*index].apart);
@@ -160,7 +164,7 @@ pub(super) async fn read(
         apart().map(|index| format!("{base}payload{SEPARATOR}{}", short(ids[index]))).collect();
     if !keys.is_empty() {
         let places: Vec<usize> = apart().collect();
-        let answer = server.query(redis::cmd("MGET").arg(keys), Patience::Worker).await?;
+        let answer = server.query(shard, redis::cmd("MGET").arg(keys), Patience::Worker).await?;
         let mut payloads = Fields::of(answer)?;
         for place in places {
             found[place].payload = payloads.bytes()?;

@@ -11,7 +11,8 @@
 -- ARGV[7] how many lanes whose moment has come are woken at most, and how many promises corrected
 --
 -- Gives {time, next moment or '', job…}, each job its id, behind which at any but its first claim
--- stands more (JSON: fence, attempt, crashes, due_at, cursor). What was submitted is read apart: it
+-- stands more (JSON: fence, attempt, crashes, due_at, cursor; and at every claim from a lane with
+-- shared limits, these). What was submitted is read apart: it
 -- never changes, and would go through here twice.
 local queue, worker, max, run = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lease, most = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -44,7 +45,7 @@ local function keep_attempt(job)
 end
 
 -- Claims a job that has a state; answers what its worker has to know.
-local function again(job, drawn)
+local function again(job, drawn, shared)
   keep_attempt(job)
   job.wait, job.reason, job.outcome, job.ended_at, job.told = nil, nil, nil, nil, nil
   job.state, job.since, job.attempt, job.fence = 'processing', now, job.attempt + 1, job.fence + 1
@@ -52,7 +53,7 @@ local function again(job, drawn)
   job.drawn = drawn
   save_job(job)
   return cjson.encode({ fence = job.fence, attempt = job.attempt, crashes = job.crashes,
-    due_at = job.due_at or nil, cursor = job.cursor or nil })
+    due_at = job.due_at or nil, cursor = job.cursor or nil, shared = shared or nil })
 end
 
 local ids, old, tickets, number = {}, {}, {}, 0
@@ -83,14 +84,15 @@ local function claim_piece(piece)
   local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
   local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
     begun = 1, started_at = now, drawn = drawn or nil })
+  local more = lane.shared and cjson.encode({ fence = 1, attempt = 1, crashes = 0, shared = lane.shared })
   local taken = piece.last - piece.first + 1
   for place = number + 1, number + taken do
     local id, name, fence = ids[place], tickets[place], 1
     if byte(name, 28) ~= MET then
       append(states, id, front .. sub(name, 1, 28) .. back)
-      reply[place + 2] = id
+      reply[place + 2] = more and id .. more or id
     else
-      reply[place + 2] = id .. again(known[id], drawn)
+      reply[place + 2] = id .. again(known[id], drawn, lane.shared)
       fence = known[id].fence
     end
     leases[2 * place - 1], leases[2 * place] = till, id

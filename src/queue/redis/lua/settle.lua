@@ -8,7 +8,8 @@
 --          cancelled), outcome (for the history), and where they apply: run_at, wait, reason, error,
 --          told (the history's error), result, skipped, park_until, park_reason (texts; JSON inside
 --          where the port has values), and the flags done, back (the attempt), crashed, keep_error,
---          retryable, refund, vanished (only if the lease is over). No id is there twice.
+--          retryable, refund, unseen (the attempt did not happen), vanished (only if the lease is
+--          over). No id is there twice.
 --
 -- Gives a letter for each: that of the state which the job has now (see `records`), or '-' when the
 -- fence was stale.
@@ -70,6 +71,15 @@ local function after_cancel(ending)
     crashed = ending.vanished, keep_error = true, refund = ending.refund }
 end
 
+-- Makes the attempt before the last one the last again.
+local function take_attempt_back(job)
+  local past = job.past and { cmsgpack.unpack(job.past) } or {}
+  local last = table.remove(past) or {}
+  job.begun, job.begun_at, job.ended_at, job.outcome, job.told, job.worker = unpack(last, 1, 6)
+  job.past, job.pasts = past[1] and cmsgpack.pack(unpack(past)), #past
+  if not job.begun_at then job.started_at = nil end
+end
+
 local function carry_out(job, ending)
   local lane = lane_of(job.lane)
   put('ZREM', key('leases'), job.id)
@@ -79,7 +89,12 @@ local function carry_out(job, ending)
   if ending.crashed then job.crashes = job.crashes + 1 end
   if not ending.keep_error then job.error = ending.error end
   job.wait, job.reason, job.result, job.skipped = ending.wait, ending.reason, ending.result, ending.skipped
-  job.retryable, job.outcome, job.told, job.ended_at = ending.retryable, ending.outcome, ending.told, now
+  job.retryable = ending.retryable
+  if ending.unseen then
+    take_attempt_back(job)
+  else
+    job.outcome, job.told, job.ended_at = ending.outcome, ending.told, now
+  end
   if ending.state == 'waiting' then
     enter_waiting(job, lane)
   else
