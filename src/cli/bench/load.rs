@@ -130,7 +130,8 @@ pub(super) async fn bring(
     at_once: usize,
 ) -> Result<Duration, Failure> {
     let submission = |from: u32| {
-        let jobs = (from..count.min(from + batch)).map(|n| lots[n as usize % lots.len()].job());
+        let numbers = from..count.min(from.saturating_add(batch));
+        let jobs = numbers.map(|n| lots[n as usize % lots.len()].job());
         Submission { tenant: lots[0].tenant.clone(), jobs: jobs.collect(), idempotency: None }
     };
     let since = Instant::now();
