@@ -102,7 +102,7 @@ fn make(dir: &Path) -> Result<(), Failure> {
     })
 }
 
-async fn open_store(config: &Config, embedded: Embedded) -> Result<Store, Failure> {
+pub(crate) async fn open_store(config: &Config, embedded: Embedded) -> Result<Store, Failure> {
     let (secrets, on_old) = match embedded {
         Embedded::Yes => (Secrets::load_or_create(config)?, OnOldSchema::Migrate),
         Embedded::No => (Secrets::load_beside(config)?, OnOldSchema::Refuse),
@@ -110,7 +110,7 @@ async fn open_store(config: &Config, embedded: Embedded) -> Result<Store, Failur
     Ok(Store::open(&config.store, &config.data_dir, secrets, on_old).await?)
 }
 
-async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
+pub(crate) async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>, Failure> {
     if !config.redis.url.is_empty() {
         return Ok(Arc::new(RedisQueue::open(&config.redis).await?));
     }

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod bench;
 pub mod check_config;
 pub mod demo;
+pub mod doctor;
 mod failure;
 pub mod jobs;
 pub mod keys;
@@ -95,6 +96,8 @@ pub enum Command {
     Migrate,
     /// Read the configuration and the crontab, and say what is wrong with them.
     CheckConfig,
+    /// Look at configuration, store and queue, and say what would lose jobs or soon be trouble.
+    Doctor,
     /// Submit, wait for, list, show, retry, discard and cancel jobs.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
@@ -168,6 +171,7 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
             Ok(written?)
         }
         Command::CheckConfig => check_config::run(globals, out),
+        Command::Doctor => doctor::run(globals, out).await,
         Command::Jobs(command) => {
             let Some(command) = command.at_a_façade(out).await? else { return Ok(()) };
             let app = globals.open().await?;

@@ -95,5 +95,6 @@ pub fn window(what: &str, bucket: &str, rate: Rate) -> Limit {
         label: format!("{what} {rate}"),
         count: rate.count,
         window_ms: u64::try_from(rate.window.as_millis()).unwrap_or(u64::MAX),
+        shared: false,
     }
 }

@@ -59,11 +59,11 @@ pub(super) async fn run(
 
 /// A pool's buffer, as an apalis backend.
 struct Claims {
-    buffer: Arc<Buffer<Run>>,
+    buffer: Arc<Buffer<Box<Run>>>,
 }
 
 impl Backend for Claims {
-    type Task = Task<Run>;
+    type Task = Task<Box<Run>>;
     type Error = Infallible;
 
     fn poll_ready(
@@ -93,7 +93,7 @@ impl Backend for Claims {
 }
 
 impl BackendConfig for Claims {
-    type Args = Run;
+    type Args = Box<Run>;
     type Id = u64;
     type Kind = Ephemeral;
     type Config = ();
@@ -114,7 +114,7 @@ struct Perform {
     performer: Arc<Performer>,
 }
 
-impl Service<Task<Run>> for Perform {
+impl Service<Task<Box<Run>>> for Perform {
     type Response = ();
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
@@ -124,8 +124,8 @@ impl Service<Task<Run>> for Perform {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, task: Task<Run>) -> Self::Future {
-        let performing = Arc::clone(&self.performer).perform(task.args);
+    fn call(&mut self, task: Task<Box<Run>>) -> Self::Future {
+        let performing = Arc::clone(&self.performer).perform(*task.args);
         Box::pin(async move {
             performing.await;
             Ok(())

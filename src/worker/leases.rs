@@ -33,16 +33,26 @@ impl Leases {
         self.lease
     }
 
-    /// Begins to renew a lease; the receiver hears when its run must end early.
-    pub(super) fn watch(&self, lease: LeaseRef) -> oneshot::Receiver<Interrupt> {
-        let (tell, told) = oneshot::channel();
-        self.lock().insert(lease, Some(tell));
-        told
+    /// Begins to renew leases; the receivers, one for each, hear when their runs must end early.
+    pub(super) fn watch(
+        &self,
+        leases: impl IntoIterator<Item = LeaseRef>,
+    ) -> Vec<oneshot::Receiver<Interrupt>> {
+        let mut held = self.lock();
+        let watch = |lease| {
+            let (tell, told) = oneshot::channel();
+            held.insert(lease, Some(tell));
+            told
+        };
+        leases.into_iter().map(watch).collect()
     }
 
-    /// Ends the renewal of a lease: its verdict is stored, or it is lost.
-    pub(super) fn forget(&self, lease: LeaseRef) {
-        self.lock().remove(&lease);
+    /// Ends the renewal of leases: their verdicts are stored, or they are lost.
+    pub(super) fn forget(&self, leases: impl IntoIterator<Item = LeaseRef>) {
+        let mut held = self.lock();
+        for lease in leases {
+            held.remove(&lease);
+        }
     }
 
     /// Calls every run off because the process stops.

@@ -129,12 +129,18 @@ impl Workers {
     }
 
     fn performer(&self, background: &TaskTracker, drained: &CancellationToken) -> Performer {
+        let leases = Leases::new(Arc::clone(&self.queue), self.config.lease);
         Performer {
             queue: Arc::clone(&self.queue),
             catalogue: self.catalogue.clone(),
             ports: Arc::clone(&self.ports),
-            leases: Leases::new(Arc::clone(&self.queue), self.config.lease),
-            settler: Settler::start(Arc::clone(&self.queue), background, drained.clone()),
+            settler: Settler::start(
+                Arc::clone(&self.queue),
+                leases.clone(),
+                background,
+                drained.clone(),
+            ),
+            leases,
             max_crashes: self.config.max_crashes,
         }
     }

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use super::{
     leases::Leases,
     run::{Interrupt, Run},
-    settle::Settler,
+    settle::{Ended, Settler},
 };
-use crate::queue::{Claimed, LeaseRef, Queue, Settled, Settlement};
+use crate::queue::{Claimed, LeaseRef, Queue};
 
 /// What a job whose kind nobody here knows is judged by.
 const UNKNOWN_KIND: Facing =
@@ -40,27 +40,25 @@ struct Facing {
 }
 
 impl Performer {
-    /// Takes a run from its claim to its stored verdict.
+    /// Takes a run from its claim to its verdict, and hands that in.
     pub(super) async fn perform(self: Arc<Self>, run: Run) {
         let Run { job, interrupt, slot } = run;
-        let kind = self.catalogue.find(&job.kind).cloned();
-        let facing =
-            kind.as_ref().map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
+        let kind = self.catalogue.find(&job.kind);
+        let facing = kind.map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
         // A panic that left this future would take every other run of the pool with it, so the net
         // is around all of the kind's code: decoding, running inline, and being dropped.
-        let ended = AssertUnwindSafe(self.begin(kind.as_ref(), &job, interrupt)).catch_unwind();
+        let ended = AssertUnwindSafe(self.begin(kind, &job, interrupt)).catch_unwind();
         let (end, untouched) =
             ended.await.unwrap_or_else(|panic| (End::Panicked(words_of(&*panic)), false));
         let verdict = judge(end, &self.facts(&job, facing));
         let refund = untouched || gives_back(&verdict);
-        self.settle(&job, verdict, refund).await;
-        // Only now is the slot free: the next claim must not overtake this verdict.
-        drop(slot);
+        self.end(Ended { job, verdict, refund, slot });
     }
 
     /// Gives a job back that was claimed and never begun.
-    pub(super) async fn give_back(&self, run: Run) {
-        self.settle(&run.job, Verdict::Release, true).await;
+    pub(super) fn give_back(&self, run: Run) {
+        let Run { job, slot, .. } = run;
+        self.end(Ended { job, verdict: Verdict::Release, refund: true, slot });
     }
 
     /// Decodes and runs the job, in a task of its own if it waits, and says how that ended and whether
@@ -103,32 +101,14 @@ impl Performer {
         }
     }
 
-    async fn settle(&self, job: &Claimed, verdict: Verdict, refund: bool) {
-        if verdict == Verdict::Nothing {
-            self.leases.forget(job.lease);
-            tracing::warn!(job.id = %job.lease.id, "the lease was lost; nothing is written");
+    fn end(&self, ended: Ended) {
+        if ended.verdict == Verdict::Nothing {
+            let lease = ended.job.lease;
+            self.leases.forget([lease]);
+            tracing::warn!(job.id = %lease.id, "the lease was lost; nothing is written");
             return;
         }
-        let word = word(&verdict);
-        let settlement = Settlement { lease: job.lease, verdict, refund };
-        let settled = self.settler.settle(settlement).await;
-        self.leases.forget(job.lease);
-        match settled {
-            Settled::Done => tracing::debug!(
-                job.id = %job.lease.id,
-                job.kind = job.kind,
-                job.attempt = job.attempt,
-                tenant = %job.tenant,
-                request.id = job.request_id,
-                outcome = word,
-                "a run ended"
-            ),
-            Settled::Lost => tracing::warn!(
-                job.id = %job.lease.id,
-                outcome = word,
-                "the lease was lost before the verdict was stored"
-            ),
-        }
+        self.settler.hand_in(ended);
     }
 }
 
@@ -147,17 +127,22 @@ async fn guard(
     interrupt: oneshot::Receiver<Interrupt>,
 ) -> End {
     let caught = AssertUnwindSafe(work).catch_unwind();
+    // Made when it is first waited for: a run that does not wait needs no timer.
+    let too_long = async { tokio::time::sleep(timeout).await };
     tokio::select! {
-        ended = caught => match ended {
-            Ok(outcome) => End::Said(outcome),
-            Err(panic) => End::Panicked(words_of(&*panic)),
-        },
-        () = tokio::time::sleep(timeout) => End::TimedOut(timeout),
+        // In this order: what was called off before it began does not begin, and what has ended has
+        // ended, however late it is looked at.
+        biased;
         Ok(why) = interrupt => match why {
             Interrupt::Cancel => End::CancelRequested,
             Interrupt::Lost => End::LeaseLost,
             Interrupt::Stop => End::Stopped,
         },
+        ended = caught => match ended {
+            Ok(outcome) => End::Said(outcome),
+            Err(panic) => End::Panicked(words_of(&*panic)),
+        },
+        () = too_long => End::TimedOut(timeout),
     }
 }
 
@@ -189,21 +174,6 @@ fn gives_back(verdict: &Verdict) -> bool {
             | Verdict::Release
             | Verdict::Complete { skipped: Some(_), .. }
     )
-}
-
-/// One word for a verdict, in logs and metrics.
-fn word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Complete { skipped: None, .. } => "completed",
-        Verdict::Complete { skipped: Some(_), .. } => "skipped",
-        Verdict::Retry { .. } => "retried",
-        Verdict::SnoozeJob { .. } | Verdict::SnoozeLane { .. } => "snoozed",
-        Verdict::Fail { .. } => "failed",
-        Verdict::Cancel => "cancelled",
-        Verdict::Release => "released",
-        Verdict::Rescue { .. } => "vanished",
-        Verdict::Nothing => "lost",
-    }
 }
 
 /// A job's progress, stored with the job.

@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{WorkerConfig, buffer::Buffer, perform::Performer, run::Run};
-use crate::queue::{Ask, Claimed, Claims, QueueError};
+use crate::queue::{Ask, Claims, QueueError};
 
 /// Jobs claimed in one call.
 const BATCH: u32 = 100;
@@ -22,9 +21,10 @@ pub(super) struct Pool {
     /// The queue it claims from.
     queue: String,
     slots: Arc<Semaphore>,
+    size: u32,
     performer: Arc<Performer>,
     /// Claimed and not begun.
-    pub(super) buffer: Arc<Buffer<Run>>,
+    pub(super) buffer: Arc<Buffer<Box<Run>>>,
 }
 
 impl Pool {
@@ -38,6 +38,7 @@ impl Pool {
             worker: worker.to_owned(),
             queue: queue.to_owned(),
             slots: Arc::new(Semaphore::new(config.slots(queue) as usize)),
+            size: config.slots(queue),
             performer,
             buffer: Arc::new(Buffer::new()),
         }
@@ -66,8 +67,12 @@ impl Pool {
                 }
             }
         }
-        let left = self.buffer.close();
-        join_all(left.into_iter().map(|run| self.performer.give_back(run))).await;
+        for run in self.buffer.close() {
+            self.performer.give_back(*run);
+        }
+        // A slot is free when its verdict is stored: with all of them, nothing is left to write.
+        let all = self.slots.acquire_many(self.size).await;
+        drop(all.expect("the semaphore is never closed"));
     }
 
     /// Waits for a free slot and takes all that are free, up to a batch.
@@ -102,20 +107,16 @@ impl Pool {
         shutdown: &CancellationToken,
     ) {
         let nothing = claims.jobs.is_empty();
-        for (job, slot) in claims.jobs.into_iter().zip(slots) {
-            self.hand_on(job, slot).await;
+        let interrupts = self.performer.leases.watch(claims.jobs.iter().map(|job| job.lease));
+        for ((job, interrupt), slot) in claims.jobs.into_iter().zip(interrupts).zip(slots) {
+            if let Err(run) = self.buffer.push(Box::new(Run { job, interrupt, slot })) {
+                self.performer.give_back(*run);
+            }
         }
         // Slots that were not needed are free again here, before the wait.
         if nothing {
             let arrival = self.performer.queue.wait(&self.queue, claims.seen, claims.next_at);
             let _ = shutdown.run_until_cancelled(arrival).await;
-        }
-    }
-
-    async fn hand_on(&self, job: Claimed, slot: OwnedSemaphorePermit) {
-        let interrupt = self.performer.leases.watch(job.lease);
-        if let Err(run) = self.buffer.push(Run { job, interrupt, slot }) {
-            self.performer.give_back(run).await;
         }
     }
 }

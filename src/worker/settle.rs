@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use jobs::contract::Verdict;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::queue::{Queue, Settled, Settlement};
+use super::leases::Leases;
+use crate::queue::{Claimed, Queue, Settled, Settlement};
 
 /// Verdicts stored in one call.
 const BATCH: usize = 200;
@@ -13,70 +15,118 @@ const BATCH: usize = 200;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-type Item = (Settlement, oneshot::Sender<Settled>);
+/// A run that is over, and what it holds until its verdict is stored.
+pub(super) struct Ended {
+    /// The job.
+    pub(super) job: Claimed,
+    /// What becomes of it.
+    pub(super) verdict: Verdict,
+    /// Whether what its claim drew is given back.
+    pub(super) refund: bool,
+    /// The slot that it took.
+    pub(super) slot: OwnedSemaphorePermit,
+}
+
+impl Ended {
+    fn settlement(&self) -> Settlement {
+        let Self { job, verdict, refund, .. } = self;
+        Settlement { lease: job.lease, verdict: verdict.clone(), refund: *refund }
+    }
+}
 
 /// Where runs hand in their verdicts.
 #[derive(Clone)]
 pub(super) struct Settler {
-    items: mpsc::UnboundedSender<Item>,
+    inbox: mpsc::UnboundedSender<Ended>,
 }
 
 impl Settler {
     /// Starts the task that stores verdicts; it ends when all is drained.
     pub(super) fn start(
         queue: Arc<dyn Queue>,
+        leases: Leases,
         tasks: &TaskTracker,
         drained: CancellationToken,
     ) -> Self {
         // Not bounded by itself: there are never more verdicts than slots.
-        let (items, inbox) = mpsc::unbounded_channel();
-        tasks.spawn(store(queue, inbox, drained));
-        Self { items }
+        let (inbox, ended) = mpsc::unbounded_channel();
+        tasks.spawn(store(queue, leases, ended, drained));
+        Self { inbox }
     }
 
-    /// Stores a verdict and says whether it was in time. Does not return before the queue answered.
-    pub(super) async fn settle(&self, settlement: Settlement) -> Settled {
-        let (tell, told) = oneshot::channel();
-        if self.items.send((settlement, tell)).is_err() {
-            return Settled::Lost;
-        }
-        told.await.unwrap_or(Settled::Lost)
+    /// Hands a verdict in. Its lease is renewed and its slot taken until the queue has answered; a run
+    /// does not wait for that, so that one which only computed for a moment costs no second wake-up.
+    pub(super) fn hand_in(&self, ended: Ended) {
+        // Nobody takes verdicts any more when the drain was given up: leases run out then.
+        let _ = self.inbox.send(ended);
     }
 }
 
 async fn store(
     queue: Arc<dyn Queue>,
-    mut inbox: mpsc::UnboundedReceiver<Item>,
+    leases: Leases,
+    mut inbox: mpsc::UnboundedReceiver<Ended>,
     drained: CancellationToken,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch: Vec<Ended> = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
             _ = inbox.recv_many(&mut batch, BATCH) => {}
             () = drained.cancelled() => return,
         }
-        let (settlements, tells): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let answers = insist(&*queue, settlements, &drained).await;
-        for (tell, answer) in tells.into_iter().zip(answers) {
-            // A run that was dropped does not ask; its verdict is stored all the same.
-            let _ = tell.send(answer);
-        }
+        let answers = insist(&*queue, &batch, &drained).await;
+        leases.forget(batch.iter().map(|ended| ended.job.lease));
+        batch.iter().zip(answers).for_each(|(ended, answer)| log(ended, answer));
+        // Only now are the slots free: the next claim must not overtake these verdicts.
+        batch.drain(..).for_each(|ended| drop(ended.slot));
+    }
+}
+
+fn log(ended: &Ended, answer: Settled) {
+    let Ended { job, verdict, .. } = ended;
+    match answer {
+        Settled::Done => tracing::debug!(
+            job.id = %job.lease.id,
+            job.kind = job.kind,
+            job.attempt = job.attempt,
+            tenant = %job.tenant,
+            request.id = job.request_id,
+            outcome = word(verdict),
+            "a run ended"
+        ),
+        Settled::Lost => tracing::warn!(
+            job.id = %job.lease.id,
+            outcome = word(verdict),
+            "the lease was lost before the verdict was stored"
+        ),
+    }
+}
+
+/// One word for a verdict, in logs and metrics.
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Complete { skipped: None, .. } => "completed",
+        Verdict::Complete { skipped: Some(_), .. } => "skipped",
+        Verdict::Retry { .. } => "retried",
+        Verdict::SnoozeJob { .. } | Verdict::SnoozeLane { .. } => "snoozed",
+        Verdict::Fail { .. } => "failed",
+        Verdict::Cancel => "cancelled",
+        Verdict::Release => "released",
+        Verdict::Rescue { .. } => "vanished",
+        Verdict::Nothing => "lost",
     }
 }
 
 /// Asks until the queue answers. A lease that ran out meanwhile is answered `Lost` by its fence.
-async fn insist(
-    queue: &dyn Queue,
-    settlements: Vec<Settlement>,
-    drained: &CancellationToken,
-) -> Vec<Settled> {
+async fn insist(queue: &dyn Queue, batch: &[Ended], drained: &CancellationToken) -> Vec<Settled> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match drained.run_until_cancelled(queue.settle(settlements.clone())).await {
+        let settlements = batch.iter().map(Ended::settlement).collect();
+        match drained.run_until_cancelled(queue.settle(settlements)).await {
             None => return Vec::new(),
             Some(Ok(answers)) => return answers,
             Some(Err(error)) => {
-                tracing::warn!(%error, settlements = settlements.len(), "verdicts could not be stored yet");
+                tracing::warn!(%error, settlements = batch.len(), "verdicts could not be stored yet");
             }
         }
         tokio::select! {

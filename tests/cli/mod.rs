@@ -5,6 +5,7 @@ mod bench;
 mod beside;
 mod config;
 mod demo;
+mod doctor;
 mod failures;
 mod https;
 mod keys;

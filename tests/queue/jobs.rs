@@ -55,6 +55,7 @@ pub(crate) fn limit(bucket: &str, count: u32, window: Duration) -> Limit {
         label: format!("{bucket} {count}"),
         count,
         window_ms: u64::try_from(window.as_millis()).unwrap(),
+        shared: false,
     }
 }
 

@@ -11,6 +11,8 @@ command -v dovecot >/dev/null || missing+=(dovecot-core)
 command -v sievec >/dev/null || missing+=(dovecot-sieve)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v curl >/dev/null || missing+=(curl)
+# Only newer systems have it: the tests go without, and tests/run says so.
+command -v valkey-server >/dev/null || ! apt-cache show valkey-server >/dev/null 2>&1 || missing+=(valkey-server)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

@@ -115,6 +115,7 @@ fn limited(bucket: &str) -> LanePolicy {
         label: "bench 1000000000/min".to_owned(),
         count: 1_000_000_000,
         window_ms: 60_000,
+        shared: false,
     };
     LanePolicy { limits: vec![limit], in_flight: None }
 }

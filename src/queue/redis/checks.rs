@@ -1,64 +1,223 @@
 //! What is asked of a server before jobs are trusted to it.
 
+use std::fmt;
+
 /// The oldest version that knows all that the scripts use.
 const OLDEST: u32 = 7;
 
-/// Refuses a server that would lose jobs, by what it says in `INFO`.
-pub(super) fn check(info: &str) -> Result<(), String> {
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-    };
-    let version = field("redis_version").unwrap_or_default();
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// The queue works; somebody should know.
+    Warns,
+    /// Jobs would be lost, or cannot be stored at all: such a server is refused.
+    Loses,
+}
+
+/// Something about a server that its operator should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub weight: Weight,
+    /// The server: its address, or what sentinels call it.
+    pub server: String,
+    /// What was found.
+    pub what: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis at {}: {}; {}", self.server, self.what, self.remedy)
+    }
+}
+
+/// What is expected of a server, by what is configured.
+#[derive(Debug)]
+pub(super) struct Circumstances {
+    /// It is on this machine.
+    pub(super) local: bool,
+    /// It is a node of a cluster.
+    pub(super) cluster: bool,
+    /// Submissions wait for a replica.
+    pub(super) replicated: bool,
+    pub(super) shards: usize,
+    /// How many servers take jobs.
+    pub(super) servers: usize,
+}
+
+/// A field of `INFO`.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// All that is to be said about a server, by what it says in `INFO`.
+pub(super) fn findings(server: &str, info: &str, here: &Circumstances) -> Vec<Finding> {
+    let finding =
+        |weight, (what, remedy)| Finding { weight, server: server.to_owned(), what, remedy };
+    let mut found: Vec<Finding> =
+        losses(info, here).into_iter().map(|words| finding(Weight::Loses, words)).collect();
+    found.extend(warnings(info, here).into_iter().map(|words| finding(Weight::Warns, words)));
+    found
+}
+
+type Words = (String, &'static str);
+
+fn losses(info: &str, here: &Circumstances) -> Vec<Words> {
+    let mut found = Vec::new();
+    let version = field(info, "redis_version").unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < OLDEST) {
-        return Err(format!("expected Redis {OLDEST}.0 or newer, the server is {version:?}"));
+        let what = format!("expected Redis {OLDEST}.0 or newer, the server is {version:?}");
+        found.push((what, "update it: what the scripts use came with 7.0"));
     }
-    if field("role") == Some("slave") {
-        return Err(
-            "the server is a replica, which takes no jobs: redis.url must name the primary"
-                .to_owned(),
-        );
+    if field(info, "role") == Some("slave") {
+        let what = "the server is a replica, which takes no jobs".to_owned();
+        found.push((what, "redis.url must name the primary, or the sentinels"));
     }
-    match field("maxmemory_policy") {
-        Some("noeviction") => Ok(()),
-        policy => Err(format!(
+    let policy = field(info, "maxmemory_policy").unwrap_or("none");
+    if policy != "noeviction" {
+        let what = format!(
             "the server may evict jobs when its memory is full: expected maxmemory-policy \
-             noeviction, got {}",
-            policy.unwrap_or("none")
-        )),
+             noeviction, got {policy}"
+        );
+        found.push((what, "set maxmemory-policy noeviction"));
     }
+    match (field(info, "cluster_enabled") == Some("1"), here.cluster) {
+        (true, false) => found.push((
+            "the server is a node of a cluster, and most shards lie elsewhere".to_owned(),
+            "write redis+cluster:// in redis.url",
+        )),
+        (false, true) => found.push((
+            "the server is no node of a cluster".to_owned(),
+            "write redis:// in redis.url, or set cluster-enabled yes",
+        )),
+        _ => {}
+    }
+    found
+}
+
+fn warnings(info: &str, here: &Circumstances) -> Vec<Words> {
+    let mut found = Vec::new();
+    let mut warn = |when: bool, what: &str, remedy| {
+        if when {
+            found.push((what.to_owned(), remedy));
+        }
+    };
+    let is = |name: &str, value: &str| field(info, name) == Some(value);
+    warn(
+        is("aof_enabled", "0"),
+        "the server keeps no append-only file: a crash of it loses acknowledged jobs",
+        "set appendonly yes and appendfsync everysec",
+    );
+    warn(
+        is("aof_enabled", "1") && is("aof_last_write_status", "err"),
+        "the server could not write its append-only file",
+        "look at its disk: it takes no jobs until it can write again",
+    );
+    warn(
+        is("rdb_last_bgsave_status", "err") || is("aof_last_bgrewrite_status", "err"),
+        "the server could not write its last snapshot or rewrite its append-only file",
+        "look at its disk, and at vm.overcommit_memory",
+    );
+    warn(
+        !here.local && is("maxmemory", "0"),
+        "the server has no maxmemory: submissions are not refused before its machine is full",
+        "set maxmemory to about two thirds of the machine's memory",
+    );
+    warn(
+        here.replicated && is("connected_slaves", "0"),
+        "no replica is connected: under redis.durability = \"replicated\" submissions are refused",
+        "connect a replica, or set redis.durability = \"local\"",
+    );
+    warn(
+        here.cluster && here.shards < here.servers,
+        "the cluster has more nodes than the queue has shards: some nodes have nothing to do",
+        "set redis.shards to several times the number of nodes, before there are jobs",
+    );
+    found
 }
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::*;
 
-    fn info(version: &str, role: &str, policy: &str) -> String {
-        format!(
-            "# Server\r\nredis_version:{version}\r\n\r\n# Memory\r\nmaxmemory_policy:{policy}\r\n\
-             \r\n# Replication\r\nrole:{role}\r\n"
-        )
-    }
+    const HERE: Circumstances =
+        Circumstances { local: false, cluster: false, replicated: false, shards: 1, servers: 1 };
 
-    #[test]
-    fn a_server_that_keeps_jobs_is_taken() {
-        for version in ["7.0.0", "7.2.4", "8.0.1", "10.1.0"] {
-            assert_eq!(check(&info(version, "master", "noeviction")), Ok(()));
-        }
-    }
-
-    #[test]
-    fn a_server_that_would_lose_jobs_is_refused_in_one_sentence() {
-        let rows = [
-            (info("6.2.14", "master", "noeviction"), "the server is \"6.2.14\""),
-            (String::new(), "the server is \"\""),
-            (info("7.0.15", "slave", "noeviction"), "is a replica"),
-            (info("7.0.15", "master", "allkeys-lru"), "got allkeys-lru"),
-            (info("7.0.15", "master", "volatile-ttl"), "got volatile-ttl"),
+    /// A server about which there is nothing to say, but for these fields.
+    fn info(changed: &[(&str, &str)]) -> String {
+        let mut fields = vec![
+            ("redis_version", "7.2.4"),
+            ("maxmemory", "1000"),
+            ("maxmemory_policy", "noeviction"),
+            ("aof_enabled", "1"),
+            ("aof_last_write_status", "ok"),
+            ("rdb_last_bgsave_status", "ok"),
+            ("aof_last_bgrewrite_status", "ok"),
+            ("role", "master"),
+            ("connected_slaves", "1"),
+            ("cluster_enabled", "0"),
         ];
-        for (info, words) in rows {
-            let refused = check(&info).unwrap_err();
-            assert!(refused.contains(words), "{refused}");
+        for (name, value) in changed {
+            for field in fields.iter_mut().filter(|field| field.0 == *name) {
+                field.1 = value;
+            }
+        }
+        fields.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect()
+    }
+
+    fn said(changed: &[(&str, &str)], here: &Circumstances) -> Vec<(Weight, String)> {
+        let found = findings("h:1", &info(changed), here);
+        found.iter().map(|finding| (finding.weight, finding.to_string())).collect()
+    }
+
+    #[test]
+    fn there_is_nothing_to_say_about_a_server_that_keeps_jobs() {
+        for version in ["7.0.0", "7.2.4", "8.0.1", "10.1.0"] {
+            assert_eq!(said(&[("redis_version", version)], &HERE), []);
+        }
+        let local = Circumstances { local: true, ..HERE };
+        assert_eq!(said(&[("maxmemory", "0")], &local), []);
+    }
+
+    #[test]
+    fn a_server_that_would_lose_jobs_is_named_with_what_to_do() {
+        let rows = [
+            (("redis_version", "6.2.14"), "the server is \"6.2.14\"; update it"),
+            (("redis_version", ""), "the server is \"\""),
+            (("role", "slave"), "is a replica, which takes no jobs; redis.url must name"),
+            (("maxmemory_policy", "allkeys-lru"), "got allkeys-lru; set maxmemory-policy"),
+            (("maxmemory_policy", "volatile-ttl"), "got volatile-ttl"),
+            (("cluster_enabled", "1"), "a node of a cluster, and most shards lie elsewhere"),
+        ];
+        for (field, words) in rows {
+            let found = said(&[field], &HERE);
+            assert_eq!((found.len(), found[0].0), (1, Weight::Loses), "{found:?}");
+            assert!(found[0].1.starts_with("Redis at h:1: ") && found[0].1.contains(words));
+        }
+        let cluster = Circumstances { cluster: true, shards: 8, servers: 3, ..HERE };
+        assert!(said(&[], &cluster)[0].1.contains("no node of a cluster"));
+        assert_eq!(findings("h:1", "", &HERE)[0].weight, Weight::Loses);
+    }
+
+    #[test]
+    fn what_an_operator_should_know_is_a_warning() {
+        let replicated = Circumstances { replicated: true, ..HERE };
+        let cluster = Circumstances { cluster: true, shards: 2, servers: 3, ..HERE };
+        let rows = [
+            (("aof_enabled", "0"), &HERE, "a crash of it loses acknowledged jobs"),
+            (("aof_last_write_status", "err"), &HERE, "could not write its append-only file"),
+            (("rdb_last_bgsave_status", "err"), &HERE, "its last snapshot"),
+            (("maxmemory", "0"), &HERE, "has no maxmemory"),
+            (("connected_slaves", "0"), &replicated, "no replica is connected"),
+            (("cluster_enabled", "1"), &cluster, "more nodes than the queue has shards"),
+        ];
+        for (field, here, words) in rows {
+            let found = said(&[field], here);
+            assert_eq!((found.len(), found[0].0), (1, Weight::Warns), "{found:?}");
+            assert!(found[0].1.contains(words), "{found:?}");
         }
     }
 }

@@ -45,6 +45,11 @@ impl Shards {
         crc32fast::hash(tenant.as_str().as_bytes()) as usize % self.bases.len()
     }
 
+    /// The shard of a bucket that all tenants share.
+    pub(super) fn of_bucket(&self, bucket: &str) -> usize {
+        crc32fast::hash(bucket.as_bytes()) as usize % self.bases.len()
+    }
+
     /// The shard of a lease, and its fence there; none for a lease that no shard of ours gave.
     pub(super) fn of_lease(&self, lease: &LeaseRef) -> Option<(usize, u64)> {
         let shard = usize::try_from(lease.fence >> FENCE_BITS).ok()?;

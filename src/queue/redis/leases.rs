@@ -115,7 +115,7 @@ impl Expired {
         let (attempt, crashes) = (row.number()?, row.number()?);
         let due_at = row.some_moment()?;
         let cancel_requested = row.number::<i64>()? == 1;
-        let submitted = Submitted::read(id, row.bytes()?)?;
+        let submitted = Submitted::of(id, row.bytes()?)?;
         let max_attempts = submitted.fixed.max_attempts;
         // Retry times and patience play no part in what becomes of a vanished worker's job.
         let facts = Facts {

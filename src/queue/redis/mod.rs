@@ -8,7 +8,7 @@
 //! * the server: `server`, and what is asked of one: `checks`; where things lie: `keys`
 //! * who waits, and how news reach them: `wake`
 //! * what is kept of a job: `submitted`, `record`
-//! * in: `enqueue`; out: `claim`; back: `settle`, `leases`; by people: `operate`, `inspect`
+//! * in: `enqueue`; out: `claim`, `shared`; back: `settle`, `leases`; by people: `operate`, `inspect`
 
 mod checks;
 mod claim;
@@ -24,6 +24,7 @@ mod reply;
 mod scripts;
 mod server;
 mod settle;
+mod shared;
 mod submitted;
 mod wake;
 
@@ -39,7 +40,10 @@ use async_trait::async_trait;
 use jobs::contract::{Cursor, JobId, Moment, TenantId, ports::Clock};
 use tokio::task::AbortHandle;
 
-pub use self::config::RedisConfig;
+pub use self::{
+    checks::{Finding, Weight},
+    config::{Durability, RedisConfig},
+};
 use self::{
     enqueue::Entrance,
     server::Server,
@@ -84,6 +88,16 @@ impl RedisQueue {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, QueueError> {
         Self::open_by(config, Some(clock)).await
+    }
+
+    /// What is to be said about the servers at `config.url`, whether or not a queue would be opened
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// `Unusable` when the configuration is wrong, `Unavailable` when a server does not answer.
+    pub async fn examine(config: &RedisConfig) -> Result<Vec<Finding>, QueueError> {
+        Server::at(config, None)?.examine().await
     }
 
     async fn open_by(

@@ -171,9 +171,11 @@ pub(super) async fn draw(
     tenant: &TenantId,
     limit: &Limit,
 ) -> Result<Drawn, QueueError> {
-    let limit = serde_json::to_string(limit).map_err(|e| corrupt("a limit", e))?;
-    let arguments = [tenant.as_str(), &limit];
-    let shard = server.shards.of(tenant);
+    let text = serde_json::to_string(limit).map_err(|e| corrupt("a limit", e))?;
+    let owner = limit.owner(tenant);
+    let shards = &server.shards;
+    let shard = if limit.shared { shards.of_bucket(&limit.bucket) } else { shards.of(tenant) };
+    let arguments = [owner, &text];
     let answer = server.call(&DRAW, shard, Patience::Caller, &arguments).await?;
     let mut fields = Fields::of(answer)?;
     Ok(Drawn {

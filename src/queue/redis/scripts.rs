@@ -9,6 +9,8 @@ use redis::Script as Hashed;
 pub(super) struct Script {
     pub(super) text: String,
     pub(super) hash: String,
+    /// Whether it takes jobs in, which stops before the memory is full.
+    pub(super) submits: bool,
 }
 
 macro_rules! part {
@@ -26,9 +28,9 @@ const VIEW: &str = part!("view");
 
 /// What reads only, also when memory is full.
 const READS: &str = "#!lua flags=no-writes\n";
-/// What makes room or will, and therefore goes on when memory is full.
+/// What makes room or will, or lets callers ask, and therefore goes on when memory is full.
 const DRAINS: &str = "#!lua flags=allow-oom\n";
-/// What is refused when memory is full.
+/// What takes jobs in, and is refused when memory is full.
 const FILLS: &str = "#!lua\n";
 
 macro_rules! scripts {
@@ -36,7 +38,7 @@ macro_rules! scripts {
         $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             let text = [$flags, $($part),+].concat();
             let hash = Hashed::new(&text).get_hash().to_owned();
-            Script { text, hash }
+            Script { text, hash, submits: $flags == FILLS }
         });)*
     };
 }
@@ -56,10 +58,60 @@ scripts! {
     PARK = DRAINS SHARD, LIMITS, LANES, part!("park");
     PAUSE = DRAINS SHARD, LIMITS, LANES, part!("pause");
     POLICY = DRAINS SHARD, LIMITS, LANES, part!("policy");
-    DRAW = FILLS SHARD, LIMITS, part!("draw");
+    DRAW = DRAINS SHARD, LIMITS, part!("draw");
+    DRAW_SHARED = DRAINS SHARD, LIMITS, part!("draw_shared");
     JOB = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("job");
     JOBS = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("jobs");
     LANES_PAGE = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("lanes_page");
     QUEUES = READS SHARD, part!("queues");
     READY = DRAINS SHARD, part!("ready");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    const USERS: &str = include_str!("../../../config/redis/users.acl");
+    /// What is sent beside scripts: to connect, to be woken, to find a server and to look at it, to read
+    /// what was claimed, and to know that a replica has what was written.
+    const BESIDE: [&str; 15] = [
+        "auth",
+        "cluster|slots",
+        "eval",
+        "evalsha",
+        "hello",
+        "hmget",
+        "info",
+        "mget",
+        "ping",
+        "publish",
+        "role",
+        "select",
+        "set",
+        "subscribe",
+        "wait",
+    ];
+
+    /// The commands that the scripts call, at once or put together.
+    fn called() -> BTreeSet<String> {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/queue/redis/lua");
+        let files = std::fs::read_dir(dir).unwrap();
+        let texts: String =
+            files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        let calls = ["redis.call('", "put('", "put_all('"];
+        let words = calls.into_iter().flat_map(|call| texts.split(call).skip(1));
+        words.filter_map(|words| words.split('\'').next()).map(str::to_lowercase).collect()
+    }
+
+    #[test]
+    fn the_shipped_user_may_call_what_is_called_and_nothing_else() {
+        let allowed: BTreeSet<String> = USERS
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix('+'))
+            .map(str::to_owned)
+            .collect();
+        let mut needed = called();
+        needed.extend(BESIDE.map(str::to_owned));
+        assert_eq!(allowed, needed, "config/redis/users.acl");
+    }
 }

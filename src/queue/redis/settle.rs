@@ -66,6 +66,8 @@ pub(super) struct Order {
     #[serde(skip_serializing_if = "is_false")]
     refund: bool,
     #[serde(skip_serializing_if = "is_false")]
+    unseen: bool,
+    #[serde(skip_serializing_if = "is_false")]
     vanished: bool,
 }
 
@@ -105,7 +107,27 @@ impl Order {
             crashed: ending.crashed,
             retryable: ending.retryable,
             refund,
+            unseen: false,
             vanished: false,
+        })
+    }
+
+    /// Gives a job back that was claimed but may not run before `until`, and parks its lane: as if it
+    /// had not been claimed.
+    pub(super) fn not_before(
+        id: JobId,
+        fence: u64,
+        until: Moment,
+        limit: String,
+    ) -> Result<Self, QueueError> {
+        let ending = Ending::of(Verdict::Release, false, until);
+        let reason = serde_json::to_string(&ParkReason::Limit(limit));
+        let reason = reason.map_err(|e| corrupt("a reason for parking", e))?;
+        Ok(Self {
+            park_until: Some(clamped(until)),
+            park_reason: Some(reason),
+            unseen: true,
+            ..Self::new(id, fence, ending, true)?
         })
     }
 

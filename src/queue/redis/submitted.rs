@@ -8,6 +8,8 @@ use super::{
     error::corrupt,
     keys::{SEPARATOR, lane_id, short},
     moment_arg,
+    reply::Fields,
+    server::{Patience, Server},
 };
 use crate::queue::{NewJob, Priority, QueueError};
 
@@ -17,19 +19,24 @@ const INSIDE: usize = 1_024;
 /// What the script writes before it: created_at, version, arrival.
 const STAMP: usize = 13 + 14 + 10;
 const CREATED: usize = 13;
-/// Id, the numbers of its lane and its own, how it is kept, its priority, the moment asked for.
-const FRONT: usize = 26 + 4 + 4 + 1 + 1 + MOMENT;
+/// The job's number, its letter, id, the number of its lane, its priority, the moment asked for.
+const FRONT: usize = 4 + 1 + 26 + 4 + 1 + MOMENT;
+const LETTER: usize = STAMP + 4;
 const MOMENT: usize = 13;
 const LENGTH: usize = 6;
 
-/// What of a job never changes and no script reads.
+/// What of a job never changes and no script reads. Its names are short: there may be millions.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Fixed {
+    #[serde(rename = "k")]
     pub(super) kind: String,
+    #[serde(rename = "n")]
     pub(super) items: u64,
+    #[serde(rename = "a")]
     pub(super) max_attempts: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tags: Vec<String>,
+    #[serde(rename = "r")]
     pub(super) request_id: String,
 }
 
@@ -63,15 +70,16 @@ impl Given {
         let inside = job.payload.len() <= INSIDE;
         let run_at = job.run_at.map_or_else(|| "0".repeat(13), moment_arg);
         let mut text = Vec::with_capacity(200 + fixed.len() + job.payload.len().min(INSIDE));
-        text.extend_from_slice(format!("{}{lane:04}{number:04}", short(job.id)).as_bytes());
-        text.push(match (inside, unique.is_some()) {
-            (true, false) => b'i',
-            (false, false) => b'a',
-            (true, true) => b'I',
-            (false, true) => b'A',
-        });
-        text.push(rank(job.priority));
-        text.extend_from_slice(run_at.as_bytes());
+        let letter = match (inside, unique.is_some()) {
+            (true, false) => 'i',
+            (false, false) => 'a',
+            (true, true) => 'I',
+            (false, true) => 'A',
+        };
+        let id = short(job.id);
+        let rank = rank(job.priority) + if job.run_at.is_some() { 3 } else { 0 };
+        let front = format!("{number:04}{letter}{id}{lane:04}{rank}{run_at}");
+        text.extend_from_slice(front.as_bytes());
         let lane = lane_id(&job.queue, tenant, &job.lane);
         for piece in [lane.as_bytes(), unique.as_deref().unwrap_or_default(), &fixed] {
             text.extend_from_slice(format!("{:06}", piece.len()).as_bytes());
@@ -87,13 +95,13 @@ impl Given {
 /// The place of a priority in the run order.
 fn rank(priority: Priority) -> u8 {
     match priority {
-        Priority::High => b'0',
-        Priority::Normal => b'1',
-        Priority::Low => b'2',
+        Priority::High => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
     }
 }
 
-/// What a script gives of it: the whole text, with the payload behind it.
+/// What is kept of it.
 pub(super) struct Submitted {
     pub(super) created_at: Moment,
     /// The moment at which it was first to run.
@@ -101,16 +109,19 @@ pub(super) struct Submitted {
     pub(super) lane: String,
     pub(super) fixed: Fixed,
     pub(super) payload: Vec<u8>,
+    /// The payload lies apart.
+    apart: bool,
 }
 
 impl Submitted {
-    pub(super) fn read(id: JobId, text: Vec<u8>) -> Result<Self, QueueError> {
+    pub(super) fn of(id: JobId, text: Vec<u8>) -> Result<Self, QueueError> {
         Self::parts(text).ok_or_else(|| corrupt("a job", format!("{id} is cut off or garbled")))
     }
 
     fn parts(mut text: Vec<u8>) -> Option<Self> {
         let created_at = number(text.get(..CREATED)?)?;
         let asked: i64 = number(text.get(STAMP + FRONT - MOMENT..STAMP + FRONT)?)?;
+        let apart = text.get(LETTER)?.eq_ignore_ascii_case(&b'a');
         let mut at = STAMP + FRONT;
         let mut piece = || {
             let length = usize::try_from(number(text.get(at..at + LENGTH)?)?).ok()?;
@@ -128,8 +139,38 @@ impl Submitted {
             lane,
             fixed,
             payload,
+            apart,
         })
     }
+}
+
+/// Reads jobs of a shard that are there, with their payloads.
+pub(super) async fn read(
+    server: &Server,
+    shard: usize,
+    ids: &[JobId],
+) -> Result<Vec<Submitted>, QueueError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let base = server.shards.base(shard);
+    let mut command = redis::cmd("HMGET");
+    command.arg(format!("{base}jobs")).arg(ids.iter().map(|id| short(*id)).collect::<Vec<_>>());
+    let mut texts = Fields::of(server.query(shard, &command, Patience::Worker).await?)?;
+    let found = ids.iter().map(|id| Submitted::of(*id, texts.bytes()?));
+    let mut found = found.collect::<Result<Vec<_>, _>>()?;
+    let apart = || (0..ids.len()).filter(|index| found[*index].apart);
+    let keys: Vec<String> =
+        apart().map(|index| format!("{base}payload{SEPARATOR}{}", short(ids[index]))).collect();
+    if !keys.is_empty() {
+        let places: Vec<usize> = apart().collect();
+        let answer = server.query(shard, redis::cmd("MGET").arg(keys), Patience::Worker).await?;
+        let mut payloads = Fields::of(answer)?;
+        for place in places {
+            found[place].payload = payloads.bytes()?;
+        }
+    }
+    Ok(found)
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -172,17 +213,18 @@ mod tests {
             let given = Given::of(&"acme".parse().unwrap(), 1, 2, &job(payload.clone())).unwrap();
             assert_eq!(given.apart.is_none(), length <= INSIDE);
             let stamp = format!("{:013}{:014}{:010}", 1_600_000_000_000_u64, 5, 6);
-            let text = [stamp.as_bytes(), &given.text, &given.apart.unwrap_or_default()].concat();
+            let text = [stamp.as_bytes(), &given.text].concat();
 
             // when
-            let read = Submitted::read(JobId::from_u128(7), text).unwrap();
+            let read = Submitted::of(JobId::from_u128(7), text).unwrap();
 
             // then
             assert_eq!(read.created_at.millis(), 1_600_000_000_000);
             assert_eq!(read.due_at.millis(), 1_700_000_000_000);
             assert_eq!(read.lane, "send\u{1}acme\u{1}custom:l");
             assert_eq!((read.fixed.kind.as_str(), read.fixed.items), ("send", 3));
-            assert_eq!(read.payload, payload);
+            let inside = if given.apart.is_some() { Vec::new() } else { payload.to_vec() };
+            assert_eq!((read.payload, read.apart), (inside, length > INSIDE));
         }
     }
 
@@ -191,7 +233,7 @@ mod tests {
         let given = Given::of(&"acme".parse().unwrap(), 1, 0, &job(Bytes::new())).unwrap();
         let text = [&[b'0'; STAMP][..], &given.text].concat();
         for length in 0..text.len() {
-            assert!(Submitted::read(JobId::from_u128(7), text[..length].to_vec()).is_err());
+            assert!(Submitted::of(JobId::from_u128(7), text[..length].to_vec()).is_err());
         }
     }
 }

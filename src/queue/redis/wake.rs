@@ -103,12 +103,16 @@ impl Wake {
 pub(super) struct Subscription {
     sink: PubSubSink,
     stream: PubSubStream,
+    /// Tells when another server may have taken over.
+    moved: watch::Receiver<u64>,
     version: u64,
 }
 
 impl Subscription {
     async fn open(server: &Server) -> Result<Self, QueueError> {
-        let pubsub = in_time(server.client.get_async_pubsub()).await?;
+        let (client, mut moved) = server.listening().await?;
+        moved.mark_unchanged();
+        let pubsub = in_time(client.get_async_pubsub()).await?;
         let (mut sink, stream) = pubsub.split();
         let channels: Vec<String> = server.shards.all().map(|s| server.shards.channel(s)).collect();
         in_time(sink.subscribe(channels)).await?;
@@ -116,7 +120,7 @@ impl Subscription {
         for shard in server.shards.all() {
             version = ready(server, shard).await?.max(version);
         }
-        Ok(Self { sink, stream, version })
+        Ok(Self { sink, stream, moved, version })
     }
 
     /// The first one: it stands before anybody can wait.
@@ -129,17 +133,21 @@ impl Subscription {
     /// Brings the news for as long as the subscription stands.
     async fn listen(&mut self, wake: &Wake) {
         loop {
-            match timeout(SILENCE, self.stream.next()).await {
-                Ok(Some(message)) => {
-                    wake.hear(&String::from_utf8_lossy(message.get_payload_bytes()));
-                }
-                Ok(None) => return,
-                Err(_) => {
-                    let alive = in_time(self.sink.ping::<redis::Value>()).await;
-                    if alive.is_err() {
-                        return;
+            tokio::select! {
+                heard = timeout(SILENCE, self.stream.next()) => match heard {
+                    Ok(Some(message)) => {
+                        wake.hear(&String::from_utf8_lossy(message.get_payload_bytes()));
                     }
-                }
+                    Ok(None) => return,
+                    Err(_) => {
+                        let alive = in_time(self.sink.ping::<redis::Value>()).await;
+                        if alive.is_err() {
+                            return;
+                        }
+                    }
+                },
+                // News are published where the jobs are, which may be elsewhere now.
+                _ = self.moved.changed() => return,
             }
         }
     }
@@ -162,6 +170,8 @@ pub(super) async fn bring_news(server: Arc<Server>, wake: Arc<Wake>, first: Subs
         tracing::warn!("the subscription to the queue's news broke; subscribing again");
         let mut pause = FIRST_PAUSE;
         standing = loop {
+            // Whatever broke it may have happened to the other connections, which nobody uses now.
+            server.doubt();
             match Subscription::open(&server).await {
                 Ok(again) => break again,
                 Err(error) => tracing::debug!(%error, "could not subscribe to the queue's news"),
@@ -170,6 +180,7 @@ pub(super) async fn bring_news(server: Arc<Server>, wake: Arc<Wake>, first: Subs
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
         wake.resume(standing.version);
+        server.examine_again().await;
     }
 }
 

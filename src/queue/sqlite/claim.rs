@@ -85,7 +85,7 @@ impl Verb for Claim {
             return Ok(Claims { jobs: Vec::new(), next_at: None, seen: tx.seen() });
         }
         wake(tx, &ask.queue).await?;
-        let taken = Turns::new(&ask.queue, ask.max).walk(tx).await?;
+        let taken = Turns::new(&ask).walk(tx).await?;
         let jobs = if taken.is_empty() { Vec::new() } else { lease(tx, &ask, taken).await? };
         tx.flush().await?;
         let next_at = next_at(tx, &ask.queue).await?;

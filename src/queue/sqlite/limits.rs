@@ -60,7 +60,7 @@ async fn opens_at(
     limit: &Limit,
 ) -> Result<Option<Moment>, QueueError> {
     let at: Option<i64> = sqlx::query_scalar(NTH_NEWEST)
-        .bind(tenant.as_str())
+        .bind(limit.owner(tenant))
         .bind(&limit.bucket)
         .bind(i64::from(limit.count.max(1)) - 1)
         .fetch_optional(conn)
@@ -76,7 +76,7 @@ pub(super) async fn room(
     now: Moment,
 ) -> Result<u32, QueueError> {
     let used: i64 = sqlx::query_scalar(USED)
-        .bind(tenant.as_str())
+        .bind(limit.owner(tenant))
         .bind(&limit.bucket)
         .bind(now.millis().saturating_sub(limit.window()))
         .fetch_one(conn)
@@ -88,7 +88,7 @@ pub(super) async fn room(
 async fn bucket(tx: &mut Tx<'_>, tenant: &TenantId, limit: &Limit) -> Result<Bucket, QueueError> {
     let find = "SELECT id, keep_ms FROM buckets WHERE tenant = $1 AND name = $2";
     let found: Option<Bucket> = sqlx::query_as(find)
-        .bind(tenant.as_str())
+        .bind(limit.owner(tenant))
         .bind(&limit.bucket)
         .fetch_optional(&mut *tx.conn)
         .await?;
@@ -105,7 +105,7 @@ async fn bucket(tx: &mut Tx<'_>, tenant: &TenantId, limit: &Limit) -> Result<Buc
             let sql = "INSERT INTO buckets (tenant, name, keep_ms) VALUES ($1, $2, $3)
                        RETURNING id, keep_ms";
             Ok(sqlx::query_as(sql)
-                .bind(tenant.as_str())
+                .bind(limit.owner(tenant))
                 .bind(&limit.bucket)
                 .bind(limit.window())
                 .fetch_one(&mut *tx.conn)

@@ -1,7 +1,7 @@
 //! Whose turn it is: tenants of a queue, lanes of a tenant, jobs of a lane.
 //!
-//! One turn gives one job. Whoever was served goes to the back, so that a tenant or lane gets a second
-//! job only when everybody else had the chance of a first. Rows are read in pages, on demand.
+//! One turn gives a run of jobs of one lane ([`Ask::run`]). Whoever was served goes to the back, so that
+//! a tenant or lane gets a second turn only when everybody else had the chance of a first. Rows are read in pages, on demand.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,7 +14,7 @@ use super::{
     limits,
     tx::Tx,
 };
-use crate::queue::QueueError;
+use crate::queue::{Ask, QueueError};
 
 /// Ready lanes of a tenant that are read at once.
 const LANES: i64 = 8;
@@ -60,8 +60,11 @@ pub(super) struct Take {
 pub(super) struct Turns<'q> {
     queue: &'q str,
     max: usize,
+    run: usize,
     tenants: Ring<Tenant>,
     taken: Vec<Take>,
+    /// What this walk drew.
+    drawn: Permits,
 }
 
 /// Those whose turn comes, in order: first who was not served in this walk, then who was.
@@ -98,9 +101,10 @@ impl<T> Ring<T> {
 struct Tenant {
     id: TenantId,
     lanes: Ring<Bench>,
-    /// Permits that this walk drew, by bucket.
-    drawn: HashMap<String, u32>,
 }
+
+/// Permits by owner and bucket.
+type Permits = HashMap<(String, String), u32>;
 
 /// A lane with its first jobs.
 struct Bench {
@@ -110,13 +114,20 @@ struct Bench {
     read: bool,
     taken: usize,
     /// How many permits each bucket had when the lane was read.
-    room: HashMap<String, u32>,
+    room: Permits,
 }
 
 impl<'q> Turns<'q> {
-    pub(super) fn new(queue: &'q str, max: u32) -> Self {
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
-        Self { queue, max, tenants: Ring::new(), taken: Vec::new() }
+    pub(super) fn new(ask: &'q Ask) -> Self {
+        let [max, run] = [ask.max, ask.run()].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        Self {
+            queue: &ask.queue,
+            max,
+            run,
+            tenants: Ring::new(),
+            taken: Vec::new(),
+            drawn: Permits::new(),
+        }
     }
 
     /// Gives turns until `max` jobs are taken or nobody has anything left.
@@ -131,8 +142,9 @@ impl<'q> Turns<'q> {
             }
             let Some(mut tenant) = self.tenants.next() else { break };
             let left = self.max - self.taken.len();
-            if let Some(take) = tenant.serve(tx, self.queue, left).await? {
-                self.taken.push(take);
+            let run = tenant.serve(tx, self.queue, self.run.min(left), &mut self.drawn).await?;
+            if !run.is_empty() {
+                self.taken.extend(run);
                 self.tenants.served.push_back(tenant);
             }
         }
@@ -156,7 +168,7 @@ impl<'q> Turns<'q> {
         rows.into_iter()
             .map(|(tenant, turn)| {
                 let id = tenant.parse().map_err(|e| corrupt("a tenant", e))?;
-                Ok((turn, Tenant { id, lanes: Ring::new(), drawn: HashMap::new() }))
+                Ok((turn, Tenant { id, lanes: Ring::new() }))
             })
             .collect()
     }
@@ -184,27 +196,33 @@ impl<'q> Turns<'q> {
 }
 
 impl Tenant {
-    /// Takes one job from the first of its lanes, in turn, that has one to give.
+    /// Takes up to `run` jobs from the first of its lanes, in turn, that has any to give.
     async fn serve(
         &mut self,
         tx: &mut Tx<'_>,
         queue: &str,
-        left: usize,
-    ) -> Result<Option<Take>, QueueError> {
+        run: usize,
+        drawn: &mut Permits,
+    ) -> Result<Vec<Take>, QueueError> {
         loop {
             if let Some(after) = self.lanes.page() {
                 let page = self.read_lanes(tx, queue, after).await?;
                 self.lanes.add(page);
             }
-            let Some(mut bench) = self.lanes.next() else { return Ok(None) };
-            match bench.give(tx, &mut self.drawn, left).await? {
-                Some(job) => {
-                    let (lane, name) = (bench.lane.id, bench.lane.key.name.clone());
-                    self.lanes.served.push_back(bench);
-                    return Ok(Some(Take { job, lane, name, tenant: self.id.clone() }));
-                }
-                None if bench.taken == 0 => tx.touch(bench.lane.id),
-                None => {}
+            let Some(mut bench) = self.lanes.next() else { return Ok(Vec::new()) };
+            let mut takes = Vec::new();
+            while takes.len() < run
+                && let Some(job) = bench.give(tx, drawn, run).await?
+            {
+                let (lane, name) = (bench.lane.id, bench.lane.key.name.clone());
+                takes.push(Take { job, lane, name, tenant: self.id.clone() });
+            }
+            if !takes.is_empty() {
+                self.lanes.served.push_back(bench);
+                return Ok(takes);
+            }
+            if bench.taken == 0 {
+                tx.touch(bench.lane.id);
             }
         }
     }
@@ -233,10 +251,11 @@ impl Tenant {
 
 impl Bench {
     async fn new(tx: &mut Tx<'_>, lane: Lane) -> Result<Self, QueueError> {
-        let mut room: HashMap<String, u32> = HashMap::new();
+        let mut room = Permits::new();
         for limit in &lane.policy.limits {
             let free = limits::room(tx.conn, &lane.key.tenant, limit, tx.now).await?;
-            let least = room.entry(limit.bucket.clone()).or_insert(free);
+            let bucket = (limit.owner(&lane.key.tenant).to_owned(), limit.bucket.clone());
+            let least = room.entry(bucket).or_insert(free);
             *least = free.min(*least);
         }
         Ok(Self { lane, heads: VecDeque::new(), read: false, taken: 0, room })
@@ -246,21 +265,22 @@ impl Bench {
     async fn give(
         &mut self,
         tx: &mut Tx<'_>,
-        drawn: &mut HashMap<String, u32>,
-        left: usize,
+        drawn: &mut Permits,
+        run: usize,
     ) -> Result<Option<i64>, QueueError> {
         let parked = self.lane.park.as_ref().is_some_and(|(until, _)| *until > tx.now);
         if self.lane.paused || parked {
             return Ok(None);
         }
         let seats = usize::try_from(self.lane.seats()).unwrap_or(usize::MAX);
-        let has_room =
-            |(bucket, room): (&String, &u32)| *room > drawn.get(bucket).copied().unwrap_or(0);
+        let has_room = |(bucket, room): (&(String, String), &u32)| {
+            *room > drawn.get(bucket).copied().unwrap_or(0)
+        };
         if self.taken >= seats || !self.room.iter().all(has_room) {
             return Ok(None);
         }
         if self.heads.is_empty() && !self.read {
-            self.read_heads(tx, left).await?;
+            self.read_heads(tx, run).await?;
         }
         let Some(job) = self.heads.pop_front() else { return Ok(None) };
         self.taken += 1;
@@ -270,8 +290,8 @@ impl Bench {
         Ok(Some(job))
     }
 
-    async fn read_heads(&mut self, tx: &mut Tx<'_>, left: usize) -> Result<(), QueueError> {
-        let want = HEADS.max(self.taken * 2).min(left);
+    async fn read_heads(&mut self, tx: &mut Tx<'_>, run: usize) -> Result<(), QueueError> {
+        let want = HEADS.max(run).max(self.taken * 2);
         let heads: Vec<i64> = sqlx::query_scalar(DUE)
             .bind(self.lane.id)
             .bind(tx.now.millis())

@@ -17,7 +17,8 @@ pub struct LaneRef {
 /// At most `count` permits in every sliding window of length `window`.
 ///
 /// Limits of one tenant with the same `bucket` draw on one log of permits: the three windows of a
-/// mailbox, or lanes that share an allowance.
+/// mailbox, or lanes that share an allowance. A shared limit's permits are kept apart from those, and
+/// are not refunded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// What is counted, within the tenant: `mailbox:dev@example.com`.
@@ -28,6 +29,16 @@ pub struct Limit {
     pub count: u32,
     /// The window, in milliseconds.
     pub window_ms: u64,
+    /// One bucket for all tenants: a relay or a provider that they share.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+}
+
+impl Limit {
+    /// Whose permits these are: the tenant's, or of no one tenant.
+    pub fn owner<'t>(&self, tenant: &'t TenantId) -> &'t str {
+        if self.shared { "" } else { tenant.as_str() }
+    }
 }
 
 /// What a lane may draw on.

@@ -3,14 +3,14 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jobs::contract::{Moment, Verdict};
-use postrider::queue::{LanePolicy, NewJob, Queue, Settled};
+use postrider::queue::{LanePolicy, Limit, NewJob, Queue, Settled, WaitingFor};
 
 use super::Adapter;
 use crate::queue::{
     clock::TestClock,
     jobs::{
         HOUR, MINUTE, SECOND, claim, claim_one, claims, done, ids, job, jobs, lane, limit, limited,
-        put, retention, retry, settle, settle_with, tenant,
+        put, record, retention, retry, settle, settle_with, tenant,
     },
 };
 
@@ -106,6 +106,40 @@ pub(crate) async fn lanes_that_share_a_bucket_share_its_permits(adapter: &dyn Ad
     // then
     let of = |name: &str| claimed.iter().filter(|c| c.tenant.as_str() == name).count();
     assert_eq!((of("a"), of("other")), (3, 3));
+}
+
+pub(crate) async fn a_shared_limit_holds_over_tenants(adapter: &dyn Adapter) {
+    // given three tenants whose lanes draw on one relay, two of them on a limit of their own as well
+    let (queue, clock) = adapter.open().await;
+    let relay = Limit { shared: true, ..limit("relay", 4, MINUTE) };
+    let mut all = put(&*queue, "a", limited(jobs("l", 5), vec![relay.clone()])).await;
+    for tenant in ["b", "c"] {
+        let own = limit("relay", 1, MINUTE);
+        all.extend(put(&*queue, tenant, limited(jobs("l", 5), vec![own, relay.clone()])).await);
+    }
+    assert!(queue.draw(&tenant("d"), &relay).await.unwrap().granted);
+
+    // when
+    let first = claim(&*queue, 50).await;
+
+    // then what is claimed and what was drawn fill the window, and nothing shows of who was refused
+    assert_eq!(first.len(), 3);
+    assert!(claim(&*queue, 50).await.is_empty());
+    assert!(!queue.draw(&tenant("d"), &relay).await.unwrap().granted);
+    let refused = all.iter().find(|id| !ids(&first).contains(id)).unwrap();
+    let of = if all[..5].contains(refused) { "a" } else { "b" };
+    let refused = record(&*queue, of, *refused).await;
+    assert_eq!((refused.attempt, refused.attempts.len()), (0, 0));
+    assert_eq!(refused.started_at, None);
+    assert_eq!(refused.waiting.unwrap().what, WaitingFor::Limit);
+
+    // and the next window is used whole
+    clock.advance(MINUTE);
+    let next = claim(&*queue, 50).await;
+    assert_eq!(next.len(), 4);
+    for job in &next {
+        assert_eq!((job.attempt, settle(&*queue, job, done()).await), (1, Settled::Done));
+    }
 }
 
 pub(crate) async fn a_refund_gives_the_permit_back(adapter: &dyn Adapter) {

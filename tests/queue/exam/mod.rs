@@ -24,6 +24,12 @@ use super::clock::TestClock;
 pub(crate) trait Adapter: Send + Sync {
     /// A handle on that place, as another process would have it, and the clocks that it goes by.
     async fn open(&self) -> (Arc<dyn Queue>, TestClock);
+
+    /// The same with all tenants side by side, for questions of whose turn it exactly is. Where tenants
+    /// are spread over shards, those of different shards come as their shards do.
+    async fn open_side_by_side(&self) -> (Arc<dyn Queue>, TestClock) {
+        self.open().await
+    }
 }
 
 /// Has an adapter sit the whole exam, one test each.
@@ -68,6 +74,7 @@ macro_rules! exam {
             no_sliding_window_is_ever_overfull
             all_windows_of_a_lane_must_admit
             lanes_that_share_a_bucket_share_its_permits
+            a_shared_limit_holds_over_tenants
             a_refund_gives_the_permit_back
             a_release_gives_the_permit_back
             a_drawn_permit_counts_for_lanes_too
@@ -114,6 +121,7 @@ macro_rules! exam {
             turns_go_on_over_claims_and_processes
             one_job_is_not_delayed_by_a_tenant_with_many
             a_lone_lane_fills_a_whole_claim
+            who_takes_many_takes_them_in_runs
             later_jobs_compete_when_they_are_due;
         verdicts:
             completing

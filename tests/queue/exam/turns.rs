@@ -16,7 +16,7 @@ fn lanes(claimed: &[Claimed]) -> Vec<&str> {
 
 pub(crate) async fn tenants_take_turns(adapter: &dyn Adapter) {
     // given
-    let (queue, _) = adapter.open().await;
+    let (queue, _) = adapter.open_side_by_side().await;
     for (tenant, count) in [("a", 5), ("b", 1), ("c", 3)] {
         put(&*queue, tenant, jobs("l", count)).await;
     }
@@ -66,8 +66,8 @@ pub(crate) async fn jobs_of_a_lane_run_by_priority_then_arrival(adapter: &dyn Ad
 
 pub(crate) async fn turns_go_on_over_claims_and_processes(adapter: &dyn Adapter) {
     // given
-    let (one, _) = adapter.open().await;
-    let (two, _) = adapter.open().await;
+    let (one, _) = adapter.open_side_by_side().await;
+    let (two, _) = adapter.open_side_by_side().await;
     for tenant in ["a", "b", "c"] {
         put(&*one, tenant, [jobs("x", 2), jobs("y", 2)].concat()).await;
     }
@@ -110,6 +110,21 @@ pub(crate) async fn a_lone_lane_fills_a_whole_claim(adapter: &dyn Adapter) {
     assert_eq!(ids(&claim(&*queue, 70).await), all[..70]);
     assert_eq!(ids(&claim(&*queue, 70).await), all[70..]);
     assert!(claim(&*queue, 70).await.is_empty());
+}
+
+pub(crate) async fn who_takes_many_takes_them_in_runs(adapter: &dyn Adapter) {
+    // given
+    let (queue, _) = adapter.open().await;
+    for lane in ["x", "y"] {
+        put(&*queue, "a", jobs(lane, 20)).await;
+    }
+
+    // when
+    let claimed = claim(&*queue, 32).await;
+
+    // then
+    let expected = [["x"; 4], ["y"; 4]].concat().repeat(4);
+    assert_eq!(lanes(&claimed), expected);
 }
 
 pub(crate) async fn later_jobs_compete_when_they_are_due(adapter: &dyn Adapter) {

@@ -1,6 +1,11 @@
 //! The queue in Redis sits the exam, and shows what only it has to: its server's troubles, its shards.
 
+pub(crate) mod cluster;
+mod durability;
+mod memory;
+mod rest;
 mod shards;
+mod topologies;
 mod troubles;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -30,7 +35,11 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn new() -> Self {
-        Self { config: place(), clock: TestClock::new() }
+        Self::at(place())
+    }
+
+    pub(crate) fn at(config: RedisConfig) -> Self {
+        Self { config, clock: TestClock::new() }
     }
 }
 
@@ -40,6 +49,11 @@ impl Adapter for Redis {
         let clock = Arc::new(self.clock.clone());
         let queue = RedisQueue::open_with_clock(&self.config, clock).await.unwrap();
         (Arc::new(queue), self.clock.clone())
+    }
+
+    async fn open_side_by_side(&self) -> (Arc<dyn Queue>, TestClock) {
+        let config = RedisConfig { shards: 1, ..self.config.clone() };
+        Self { config, clock: self.clock.clone() }.open().await
     }
 }
 

@@ -14,7 +14,9 @@ use rustix::process::Signal;
 
 use super::drain;
 use crate::{
-    queue::jobs::{QUEUE, claim, claims, done, job, jobs, put, retention, submission, tenant},
+    queue::jobs::{
+        MINUTE, QUEUE, claim, claims, done, job, jobs, limit, put, retention, submission, tenant,
+    },
     support::{eventually_ok, redis::Private},
 };
 
@@ -116,7 +118,7 @@ async fn a_full_server_refuses_submissions_and_drains() {
     let server = Private::start(&[]).await;
     let queue = RedisQueue::open(&server.config()).await.unwrap();
     let taken: HashSet<JobId> = put(&queue, "a", jobs("l", 200)).await.into_iter().collect();
-    server.configure("maxmemory", "100kb");
+    server.configure("maxmemory", "100kb").await;
 
     // when
     let refused = queue.enqueue(submission("a", vec![job("l")])).await.unwrap_err();
@@ -127,10 +129,89 @@ async fn a_full_server_refuses_submissions_and_drains() {
         "{refused}"
     );
     assert_eq!(drain(&queue).await, taken);
+    // and callers may ask, which costs them a permit
+    let asked = queue.draw(&tenant("a"), &limit("requests", 60, MINUTE)).await.unwrap();
+    assert!(asked.granted);
     let nothing_kept = Retention { completed: Duration::ZERO, ..retention() };
     assert!(queue.prune(1_000, &nothing_kept).await.unwrap() >= 200);
 
     // and with room there is work again
-    server.configure("maxmemory", "0");
+    server.configure("maxmemory", "0").await;
+    put(&queue, "a", vec![job("l")]).await;
+}
+
+#[tokio::test]
+async fn what_passes_is_said_to_pass_and_then_it_works() {
+    // given what makes a server refuse for a while, in which words, and what ends it
+    let rows = [
+        ("REPLICAOF 127.0.0.1 1", "read only replica", "REPLICAOF NO ONE"),
+        ("CONFIG SET min-replicas-to-write 1", "NOREPLICAS", "CONFIG SET min-replicas-to-write 0"),
+        ("CONFIG SET maxmemory 1", "maxmemory", "CONFIG SET maxmemory 0"),
+    ];
+    let server = Private::start(&["--repl-diskless-sync-delay", "0"]).await;
+    let queue = RedisQueue::open(&server.config()).await.unwrap();
+    put(&queue, "a", vec![job("l")]).await;
+    for (begin, words, end) in rows {
+        // when
+        server.ask::<()>(begin).await.unwrap();
+        let refused = queue.enqueue(submission("a", vec![job("l")])).await.unwrap_err();
+        server.ask::<()>(end).await.unwrap();
+
+        // then
+        assert!(
+            matches!(&refused, QueueError::Unavailable(said) if said.contains(words)),
+            "{begin}: {refused}"
+        );
+        eventually_ok("it has passed", || queue.enqueue(submission("a", vec![job("l")]))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_waited_for() {
+    // given a script of somebody else's that does not end
+    let server = Private::start(&["--busy-reply-threshold", "10"]).await;
+    let queue = RedisQueue::open(&server.config()).await.unwrap();
+    let mut other = server.connection().await.unwrap();
+    let endless = tokio::spawn(async move {
+        let mut script = redis::cmd("EVAL");
+        script.arg("while true do end").arg(0).query_async::<()>(&mut other).await
+    });
+
+    // when
+    let refused = eventually_ok("it is busy", || async {
+        match queue.enqueue(submission("a", vec![job("l")])).await {
+            Err(error) if error.to_string().contains("BUSY") => Ok(error),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+
+    // then
+    assert!(matches!(refused, QueueError::Unavailable(_)), "{refused}");
+    eventually_ok("the script is ended", || server.ask::<()>("SCRIPT KILL")).await;
+    endless.await.unwrap().unwrap_err();
+    eventually_ok("it has passed", || queue.enqueue(submission("a", vec![job("l")]))).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_nobody_used_it_costs_no_call() {
+    // given
+    let server = Private::start(&[]).await;
+    let queue = RedisQueue::open(&server.config()).await.unwrap();
+    put(&queue, "a", vec![job("l")]).await;
+
+    // when the server, or something on the way, closes all connections
+    server.ask::<()>("CLIENT KILL TYPE normal SKIPME yes").await.unwrap();
+    let gone = || async {
+        let list: String = server.ask("CLIENT LIST TYPE normal").await.unwrap();
+        // The one that asks is there.
+        if list.lines().count() == 1 { Ok(()) } else { Err(list) }
+    };
+    eventually_ok("they are closed", gone).await;
+    // Everybody here has heard what was on the wire before this answer.
+    server.ask::<String>("PING").await.unwrap();
+    tokio::task::yield_now().await;
+
+    // then the next call goes over another one
     put(&queue, "a", vec![job("l")]).await;
 }

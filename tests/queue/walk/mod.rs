@@ -280,9 +280,18 @@ proptest! {
         steps.retain(|step| !matches!(step, Step::SetWall { .. }));
         run(&super::redis::Redis::new(), steps);
     }
+
+    #[test]
+    fn any_walk_in_a_cluster_goes_as_the_model_says(mut steps in steps()) {
+        steps.retain(|step| !matches!(step, Step::SetWall { .. }));
+        run(&runtime().block_on(super::redis::cluster::in_one_slot()), steps);
+    }
 }
 
 fn run(adapter: &dyn Adapter, steps: Vec<Step>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(walk(adapter, steps));
+    runtime().block_on(walk(adapter, steps));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -10,14 +10,15 @@
 -- ARGV[6] the lease (ms)
 -- ARGV[7] how many lanes whose moment has come are woken at most, and how many promises corrected
 --
--- Gives {time, next moment or '', job…}, each job in two: its id, behind which at any but its first
--- claim stands more (JSON: fence, attempt, crashes, due_at, cursor); and what was submitted, with its
--- payload.
+-- Gives {time, next moment or '', job…}, each job its id, behind which at any but its first claim
+-- stands more (JSON: fence, attempt, crashes, due_at, cursor; and at every claim from a lane with
+-- shared limits, these). What was submitted is read apart: it
+-- never changes, and would go through here twice.
 local queue, worker, max, run = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lease, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local HISTORY = 50
 local byte, sub = string.byte, string.sub
-local FRESH, APART, UNIQUE, UNIQUE_APART = string.byte('0aIA', 1, 4)
+local MET = byte('-')
 
 -- A worker's queue is known from its first claim on, so that it can be paused.
 redis.call('HSETNX', key('queues'), queue, 0)
@@ -44,7 +45,7 @@ local function keep_attempt(job)
 end
 
 -- Claims a job that has a state; answers what its worker has to know.
-local function again(job, drawn)
+local function again(job, drawn, shared)
   keep_attempt(job)
   job.wait, job.reason, job.outcome, job.ended_at, job.told = nil, nil, nil, nil, nil
   job.state, job.since, job.attempt, job.fence = 'processing', now, job.attempt + 1, job.fence + 1
@@ -52,26 +53,24 @@ local function again(job, drawn)
   job.drawn = drawn
   save_job(job)
   return cjson.encode({ fence = job.fence, attempt = job.attempt, crashes = job.crashes,
-    due_at = job.due_at or nil, cursor = job.cursor or nil })
+    due_at = job.due_at or nil, cursor = job.cursor or nil, shared = shared or nil })
 end
 
--- Reads what is known of the jobs, in two calls.
 local ids, old, tickets, number = {}, {}, {}, 0
 for _, piece in ipairs(pieces) do
   for at = piece.first, piece.last do
     local name = piece.tickets[at]
     number = number + 1
     tickets[number], ids[number] = name, sub(name, 29)
-    if byte(name, 28) ~= FRESH then old[#old + 1] = ids[number] end
+    if byte(name, 28) == MET then old[#old + 1] = ids[number] end
   end
 end
-local texts = values_of(JOBS, ids)
 if old[1] then load_jobs(old) end
 
 -- What the states of jobs that are claimed for the first time have in common.
 local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
 local states, leases, served, permits = {}, {}, {}, {}
-local till = moment(now + lease)
+local till, made = moment(now + lease), 0
 number = 0
 
 local function draw_for(buckets, id, fence)
@@ -85,19 +84,19 @@ local function claim_piece(piece)
   local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
   local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
     begun = 1, started_at = now, drawn = drawn or nil })
+  local more = lane.shared and cjson.encode({ fence = 1, attempt = 1, crashes = 0, shared = lane.shared })
   local taken = piece.last - piece.first + 1
   for place = number + 1, number + taken do
-    local id, text, name = ids[place], texts[place], tickets[place]
-    local kept, head, fence = byte(text, STAMP + KEPT), id, 1
-    if kept == APART or kept == UNIQUE_APART then text = text .. redis.call('GET', key('payload', id)) end
-    if byte(name, 28) == FRESH then
-      local unique = (kept == UNIQUE or kept == UNIQUE_APART) and 'u' or '-'
-      append(states, id, front .. unique .. sub(name, 1, 27) .. back)
+    local id, name, fence = ids[place], tickets[place], 1
+    if byte(name, 28) ~= MET then
+      made = made + 2
+      states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. back
+      reply[place + 2] = more and id .. more or id
     else
-      head, fence = id .. again(known[id], drawn), known[id].fence
+      reply[place + 2] = id .. again(known[id], drawn, lane.shared)
+      fence = known[id].fence
     end
-    append(leases, till, id)
-    append(reply, head, text)
+    leases[2 * place - 1], leases[2 * place] = till, id
     if drawn then draw_for(drawn, id, fence) end
   end
   number = number + taken

@@ -2,7 +2,7 @@
 --
 -- KEYS[1] the shard
 -- ARGV[1] the time
--- ARGV[2] the tenant
+-- ARGV[2] the tenant, or nothing for a bucket that all share
 -- ARGV[3] the limit (JSON)
 --
 -- Gives {1, how many are left, when the window will be empty}, or {0, 0, when the next comes free}.

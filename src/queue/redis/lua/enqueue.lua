@@ -11,8 +11,7 @@
 -- Gives for each {'fresh'}, followed by all ids if some are others than those submitted; {'replayed',
 -- answer}, {'reused'}, or {'taken', id} for an id that is there.
 local at = 3
-local APART, UNIQUE, UNIQUE_APART = string.byte('aIA', 1, 3)
-local AT_ONCE = string.rep('0', 13)
+local AT_ONCE = string.byte('3')
 local byte, sub = string.byte, string.sub
 
 local function read(count)
@@ -26,10 +25,12 @@ local function read_jobs(s, count)
   local texts, here = s.texts, at
   for number = 1, count do
     local text = ARGV[here]
-    local kept = byte(text, KEPT)
+    local letter = byte(text, LETTER)
     texts[number], here = text, here + 1
-    if kept == UNIQUE or kept == UNIQUE_APART then s.unique[number], here = ARGV[here], here + 1 end
-    if kept == APART or kept == UNIQUE_APART then s.apart[number], here = ARGV[here], here + 1 end
+    if letter ~= INSIDE then
+      if is_unique(letter) then s.unique[number], here = ARGV[here], here + 1 end
+      if is_apart(letter) then s.apart[number], here = ARGV[here], here + 1 end
+    end
   end
   at = here
 end
@@ -59,7 +60,7 @@ local function leave_twins_out(s)
   local twins = {}
   s.instead, s.answered, s.ids = {}, { 'fresh' }, {}
   for number = 1, #s.texts do
-    local id, unique = sub(s.texts[number], 1, 26), s.unique[number]
+    local id, unique = sub(s.texts[number], FIRST_ID, LAST_ID), s.unique[number]
     local twin = unique and (twins[unique] or redis.call('GET', key('unique', s.tenant, unique)))
     if twin then
       s.instead['job_' .. id], s.texts[number] = 'job_' .. twin, false
@@ -76,11 +77,12 @@ local function look(s)
     leave_twins_out(s)
   else
     local ids, texts = {}, s.texts
-    for number = 1, #texts do ids[number] = sub(texts[number], 1, 26) end
+    for number = 1, #texts do ids[number] = sub(texts[number], FIRST_ID, LAST_ID) end
     s.ids, s.instead, s.answered = ids, {}, { 'fresh' }
   end
-  for number, text in ipairs(values_of(JOBS, s.ids)) do
-    if text and s.texts[number] then return { 'taken', s.ids[number] } end
+  local there = values_of(JOBS, s.ids)
+  for number = 1, #there do
+    if there[number] and s.texts[number] then return { 'taken', s.ids[number] } end
   end
 end
 
@@ -93,24 +95,23 @@ local function remember(s)
   redis.call('ZADD', key('submissions'), expires_at, s.tenant .. SEP .. s.key)
 end
 
--- The job joins those that wait in its lane.
-local function join(named, text, id, arrival, at_once)
-  local asked, index, number = sub(text, ASKED, ASKED + 12), byte(text, PRIORITY) - 47, sub(text, NUMBER, NUMBER + 3)
-  named.count = named.count + 1
-  if asked == AT_ONCE or asked <= now_text then
-    named.counts[index] = named.counts[index] + 1
-    append(named.waiting[index], '0', at_once .. number .. '0' .. id)
-  else
-    local name = asked .. arrival .. number .. '0' .. id
-    append(named.waiting[index], '0', name)
-    put('ZADD', key('scheduled', named.lane.queue), '0', name)
-    count_waiting(named.lane, index, asked, 1)
+-- The lane of this number, made ready for jobs that join it.
+local function meet(s, number)
+  local named = s.lanes[tonumber(number)]
+  if not named.lane then
+    named.lane, named.count = ensure_lane(named.id, named.policy), 0
+    named.counts, named.waiting = { 0, 0, 0 }, { {}, {}, {} }
   end
+  return named
 end
 
-local function meet(named)
-  named.lane, named.count = ensure_lane(named.id, named.policy), 0
-  named.counts, named.waiting = { 0, 0, 0 }, { {}, {}, {} }
+-- A later job joins those that wait in its lane.
+local function join_later(named, text, arrival)
+  local asked, index = sub(text, ASKED, ASKED + 12), byte(text, PRIORITY) - AT_ONCE + 1
+  local name = (asked > now_text and asked or now_text) .. arrival .. sub(text, 1, LAST_ID)
+  append(named.waiting[index], '0', name)
+  if asked > now_text then put('ZADD', key('scheduled', named.lane.queue), '0', name) end
+  count_waiting(named.lane, index, run_of(name), 1)
 end
 
 local function leave(named)
@@ -124,23 +125,36 @@ end
 local function take_in(s)
   local arrival = string.format('%010d', redis.call('HINCRBY', key('meta'), 'arrivals', 1))
   local stamp, at_once = now_text .. version_text() .. arrival, now_text .. arrival
-  local jobs, names = {}, {}
-  for number = 1, #s.texts do
-    local text, id = s.texts[number], s.ids[number]
+  local jobs, names, place = {}, {}, 1
+  -- Those of the job before: most jobs of a submission wait in one list.
+  local named, lane, rank, list, last
+  for number, text in ipairs(s.texts) do
     if text then
-      append(jobs, id, stamp .. text)
-      append(names, '0', id)
-      local named = s.lanes[tonumber(sub(text, 27, 30))]
-      if not named.lane then meet(named) end
-      join(named, text, id, arrival, at_once)
+      local id, of, priority = s.ids[number], sub(text, LANE_NUMBER, LANE_NUMBER + 3), byte(text, PRIORITY)
+      if of ~= lane then named, lane, rank = meet(s, of), of, nil end
+      jobs[place], jobs[place + 1], names[place], names[place + 1] = id, stamp .. text, '0', id
+      place = place + 2
+      if priority >= AT_ONCE then
+        join_later(named, text, arrival)
+        rank = nil
+      else
+        if priority ~= rank then
+          rank, list = priority, named.waiting[priority - AT_ONCE + 4]
+          last = #list
+        end
+        list[last + 1], list[last + 2], last = '0', at_once .. sub(text, 1, LAST_ID), last + 2
+        local index = priority - AT_ONCE + 4
+        named.counts[index] = named.counts[index] + 1
+      end
+      named.count = named.count + 1
       if s.unique[number] then redis.call('SET', key('unique', s.tenant, s.unique[number]), id) end
       if s.apart[number] then redis.call('SET', key('payload', id), s.apart[number]) end
     end
   end
   put_all('HSET', JOBS, jobs)
   put_all('ZADD', key('ids'), names)
-  for _, named in ipairs(s.lanes) do
-    if named.lane then leave(named) end
+  for _, met in ipairs(s.lanes) do
+    if met.lane then leave(met) end
   end
 end
 

@@ -5,6 +5,7 @@
 local LANES = key('lanes')
 local lanes, touched, marked = {}, {}, {}
 
+-- `shared` are the limits (JSON) that are counted elsewhere, for all tenants: whoever claims asks there.
 -- `waiting` counts by priority, `heads` are the moments of the first of each, as far as known.
 local function unpack_lane(id, packed)
   local queue, tenant, name = parts(id)
@@ -13,14 +14,14 @@ local function unpack_lane(id, packed)
     id = id, queue = queue, tenant = tenant, name = name,
     turn = v[1], placed = v[1], state = v[2], next_at = v[3], waiting = v[4], heads = v[5], running = v[6],
     jobs = v[7], paused = v[8], parked = v[9], reason = v[10], in_flight = v[11], limits = v[12],
-    bound = v[13], first = v[14], empty = v[15],
+    bound = v[13], first = v[14], empty = v[15], shared = v[16],
   }
 end
 
 local function pack_lane(lane)
   return cmsgpack.pack({ lane.turn, lane.state, lane.next_at, lane.waiting, lane.heads, lane.running,
     lane.jobs, lane.paused, lane.parked, lane.reason, lane.in_flight, lane.limits, lane.bound,
-    lane.first, lane.empty })
+    lane.first, lane.empty, lane.shared })
 end
 
 local function lane_of(id)
@@ -61,9 +62,15 @@ local function set_policy(lane, text)
   local policy = cjson.decode(text)
   lane.in_flight = policy.in_flight ~= cjson.null and policy.in_flight or false
   lane.limits, lane.bound = {}, true
-  for i, limit in ipairs(policy.limits) do
-    lane.limits[i] = { limit.bucket, limit.label, limit.count, limit.window_ms }
+  local shared = {}
+  for _, limit in ipairs(policy.limits) do
+    if limit.shared then
+      table.insert(shared, limit)
+    else
+      table.insert(lane.limits, { limit.bucket, limit.label, limit.count, limit.window_ms })
+    end
   end
+  lane.shared = shared[1] and cjson.encode(shared) or false
   redis.call('HSET', key('policies'), lane.id, text)
   bind(lane)
 end
@@ -77,7 +84,7 @@ local function ensure_lane(id, policy)
     lane = { id = id, queue = queue, tenant = tenant, name = name, turn = turn, placed = turn,
       state = 'idle', next_at = false, waiting = { 0, 0, 0 }, heads = { false, false, false }, running = 0,
       jobs = 0, paused = false, parked = false, reason = false, in_flight = false, limits = {},
-      bound = false, first = false, empty = false }
+      bound = false, first = false, empty = false, shared = false }
     lanes[id] = lane
     redis.call('ZADD', key('lane_ids'), 0, id)
     redis.call('HSETNX', key('queues'), queue, 0)

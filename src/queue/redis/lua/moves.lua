@@ -52,7 +52,7 @@ local function enter_final(job, lane, state)
     redis.call('ZADD', key('dead', lane.tenant), now, job.seq .. job.id)
     redis.call('ZINCRBY', key('crowded'), 1, lane.tenant)
   end
-  if job.unique then redis.call('DEL', unique_key(job, lane)) end
+  if is_unique(string.byte(job.letter)) then redis.call('DEL', unique_key(job, lane)) end
   tally(lane.queue, state, 1)
 end
 
@@ -70,15 +70,14 @@ end
 
 -- Deletes finished jobs.
 local function remove(ids)
-  local texts = values_of(JOBS, ids)
-  for i, id in ipairs(ids) do
+  for _, id in ipairs(ids) do
     local job = known[id]
     local lane = lane_of(job.lane)
     leave_final(job, lane)
     put('HDEL', JOBS, id)
     put('HDEL', STATES, id)
     put('ZREM', key('ids'), id)
-    if submitted(texts[i]).apart then redis.call('UNLINK', key('payload', id)) end
+    if is_apart(string.byte(job.letter)) then redis.call('UNLINK', key('payload', id)) end
     lane.jobs = lane.jobs - 1
     mark(lane)
   end

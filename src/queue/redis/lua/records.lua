@@ -6,12 +6,22 @@
 local JOBS, STATES = key('jobs'), key('states')
 
 -- What was submitted is a text. The script that took it in wrote, in digits: created_at (13), version
--- (14), arrival (10); the submitter: id (26), the number of its lane and its own in the submission (4
--- each), how it is kept ('i' payload inside, 'a' apart; upper case: it is unique), priority (0 first),
--- the moment asked for (13); then lane, uniqueness key and fixed part, each behind its length (6), and
--- the payload.
+-- (14), arrival (10); the submitter: the job's number in the submission (4), a letter (how its payload
+-- is kept, 'i' inside or 'a' apart, in upper case when it is unique), id (26), the number of its lane
+-- (4), priority (0 first; 3 more when a moment is asked for), that moment (13); then lane, uniqueness
+-- key and fixed part, each behind its length (6), and the payload.
 local STAMP = 37
-local NUMBER, KEPT, PRIORITY, ASKED, PIECES = 31, 35, 36, 37, 49
+local LETTER, FIRST_ID, LAST_ID, LANE_NUMBER, PRIORITY, ASKED, PIECES = 5, 6, 31, 32, 36, 37, 49
+local INSIDE, APART, UNIQUE_INSIDE, UNIQUE_APART = string.byte('iaIA', 1, 4)
+
+local function is_unique(letter)
+  return letter == UNIQUE_INSIDE or letter == UNIQUE_APART
+end
+
+local function is_apart(letter)
+  return letter == APART or letter == UNIQUE_APART
+end
+
 local function submitted(text)
   local at = STAMP + PIECES
   local function piece()
@@ -20,14 +30,13 @@ local function submitted(text)
     at = at + 6 + length
     return string.sub(text, from, at)
   end
-  local function digits(from, count)
+  local function part(from, count)
     return string.sub(text, STAMP + from, STAMP + from + count - 1)
   end
-  local created, asked = string.sub(text, 1, 13), digits(ASKED, 13)
+  local created, asked = string.sub(text, 1, 13), part(ASKED, 13)
   return {
     created_at = tonumber(created), version = string.sub(text, 14, 27),
-    seq = string.sub(text, 28, STAMP) .. digits(NUMBER, 4), apart = string.lower(digits(KEPT, 1)) == 'a',
-    priority = tonumber(digits(PRIORITY, 1)),
+    seq = string.sub(text, 28, STAMP + 4), letter = part(LETTER, 1), priority = tonumber(part(PRIORITY, 1)) % 3,
     run_at = asked > created and asked or created, later = asked > created,
     lane = piece(), unique = piece(), fixed = piece(),
   }
@@ -35,10 +44,10 @@ end
 
 -- A state is a text as well, so that what happens to most jobs needs no more than its front: version
 -- (14), since when it is in its state (13), the state (1, a letter of LETTERS), fence (10), attempt
--- (5), crashes (5), 'c' or '-' (a cancel was asked for), 'u' or '-' (unique), run_at (13), seq (14),
--- priority (1), the length of its lane (2 bytes), the lane; then, packed, its details. A job that
--- completed and needs no further words has no end in its details; its result (JSON) stands packed
--- behind them, unless that is null. LAST is where the front ends.
+-- (5), crashes (5), 'c' or '-' (a cancel was asked for), run_at (13), seq (14), the letter of what was
+-- submitted (1), priority (1), the length of its lane (2 bytes), the lane; then, packed, its details. A
+-- job that completed and needs no further words has no end in its details; its result (JSON) stands
+-- packed behind them, unless that is null. LAST is where the front ends.
 local LAST = 80
 local LETTERS = { waiting = 'w', processing = 'p', completed = 'c', failed = 'f', cancelled = 'x' }
 local STATE_OF = { w = 'waiting', p = 'processing', c = 'completed', f = 'failed', x = 'cancelled' }
@@ -63,8 +72,8 @@ local function unpack_state(id, text)
   job.state, job.since = STATE_OF[string.sub(text, 28, 28)], tonumber(string.sub(text, 15, 27))
   job.fence, job.attempt = tonumber(string.sub(text, 29, 38)), tonumber(string.sub(text, 39, 43))
   job.crashes, job.cancel_requested = tonumber(string.sub(text, 44, 48)), string.sub(text, 49, 49) == 'c'
-  job.unique, job.run_at = string.sub(text, 50, 50) == 'u', string.sub(text, 51, 63)
-  job.seq, job.priority = string.sub(text, 64, 77), tonumber(string.sub(text, 78, 78))
+  job.run_at, job.seq, job.letter = string.sub(text, 50, 62), string.sub(text, 63, 76), string.sub(text, 77, 77)
+  job.priority = tonumber(string.sub(text, 78, 78))
   if job.state == 'completed' and not job.ended_at then
     job.result, job.outcome, job.ended_at, job.error = result or 'null', 'completed', job.since, nil
   end
@@ -85,14 +94,14 @@ local function pack_state(job)
   for _, name in ipairs(DETAILS) do details[name] = job[name] or nil end
   return version_text() .. moment(job.since) .. LETTERS[job.state] .. string.format('%010d%05d%05d',
     job.fence, job.attempt, job.crashes) .. (job.cancel_requested and 'c' or '-')
-    .. (job.unique and 'u' or '-') .. job.run_at .. job.seq .. job.priority .. lane_part(job.lane)
+    .. job.run_at .. job.seq .. job.letter .. job.priority .. lane_part(job.lane)
     .. cmsgpack.pack(details)
 end
 
 -- The state of a job to which nothing has happened.
 local function untouched(id, s)
   return { id = id, state = 'waiting', lane = s.lane, seq = s.seq, run_at = s.run_at, priority = s.priority,
-    fence = 0, attempt = 0, crashes = 0, version = s.version, unique = s.unique ~= '',
+    fence = 0, attempt = 0, crashes = 0, version = s.version, letter = s.letter,
     since = s.created_at, wait = s.later and 'schedule' or nil, fresh = true }
 end
 
@@ -122,9 +131,10 @@ local function save_job(job)
   put('HSET', STATES, job.id, pack_state(job))
 end
 
--- A job's name where order counts: when it runs, its arrival, whether it has a state, its id.
+-- A job's name where order counts: when it runs, its arrival, its letter or '-' if it has a state
+-- already, its id.
 local function ticket(job)
-  return job.run_at .. job.seq .. (job.fresh and '0' or '1') .. job.id
+  return job.run_at .. job.seq .. (job.fresh and job.letter or '-') .. job.id
 end
 
 local function id_of(ticket_)

@@ -8,30 +8,35 @@
 --          cancelled), outcome (for the history), and where they apply: run_at, wait, reason, error,
 --          told (the history's error), result, skipped, park_until, park_reason (texts; JSON inside
 --          where the port has values), and the flags done, back (the attempt), crashed, keep_error,
---          retryable, refund, vanished (only if the lease is over). No id is there twice.
+--          retryable, refund, unseen (the attempt did not happen), vanished (only if the lease is
+--          over). No id is there twice.
 --
 -- Gives a letter for each: that of the state which the job has now (see `records`), or '-' when the
 -- fence was stale.
 local most = tonumber(ARGV[2])
 local byte, sub = string.byte, string.sub
 local ORDER = 37
-local DONE, COMMON = byte('C-', 1, 2)
+local DONE = byte('C')
 local ids, reply = {}, {}
 for at = 3, #ARGV do ids[at - 2] = sub(ARGV[at], 1, 26) end
 
 -- Most jobs complete, and nothing more is to be done for them than to say so: the front of their state
 -- is written anew and their result put behind it. Answers those that are left.
 local function complete()
-  local states, ended, counts, left = {}, {}, {}, {}
+  local states, ended, counts, left, done = {}, {}, {}, {}, 0
   local front, lane, part
-  for number, text in ipairs(values_of(STATES, ids)) do
-    local order = ARGV[number + 2]
-    if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36)
-      and byte(text, 50) == COMMON then
+  local texts = values_of(STATES, ids)
+  for number = 1, #ids do
+    local text, order, letter = texts[number], ARGV[number + 2], nil
+    if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36) then
+      letter = byte(text, 77)
+    end
+    if letter == INSIDE or letter == APART then
       front = front or version_text() .. now_text .. 'c'
-      local result = #order > ORDER and sub(order, ORDER + 1)
-      append(states, ids[number], front .. sub(text, 29) .. (result and cmsgpack.pack(result) or ''))
-      ended[#ended + 1], reply[number] = ids[number], 'c'
+      local id, result = ids[number], #order > ORDER and cmsgpack.pack(sub(order, ORDER + 1)) or ''
+      done = done + 1
+      states[2 * done - 1], ended[done], reply[number] = id, id, 'c'
+      states[2 * done] = front .. sub(text, 29) .. result
       if not part or sub(text, LAST - 1, LAST - 2 + #part) ~= part then
         lane = lane_in(text)
         part = lane_part(lane)
@@ -69,6 +74,15 @@ local function after_cancel(ending)
     crashed = ending.vanished, keep_error = true, refund = ending.refund }
 end
 
+-- Makes the attempt before the last one the last again.
+local function take_attempt_back(job)
+  local past = job.past and { cmsgpack.unpack(job.past) } or {}
+  local last = table.remove(past) or {}
+  job.begun, job.begun_at, job.ended_at, job.outcome, job.told, job.worker = unpack(last, 1, 6)
+  job.past, job.pasts = past[1] and cmsgpack.pack(unpack(past)), #past
+  if not job.begun_at then job.started_at = nil end
+end
+
 local function carry_out(job, ending)
   local lane = lane_of(job.lane)
   put('ZREM', key('leases'), job.id)
@@ -78,7 +92,12 @@ local function carry_out(job, ending)
   if ending.crashed then job.crashes = job.crashes + 1 end
   if not ending.keep_error then job.error = ending.error end
   job.wait, job.reason, job.result, job.skipped = ending.wait, ending.reason, ending.result, ending.skipped
-  job.retryable, job.outcome, job.told, job.ended_at = ending.retryable, ending.outcome, ending.told, now
+  job.retryable = ending.retryable
+  if ending.unseen then
+    take_attempt_back(job)
+  else
+    job.outcome, job.told, job.ended_at = ending.outcome, ending.told, now
+  end
   if ending.state == 'waiting' then
     enter_waiting(job, lane)
   else

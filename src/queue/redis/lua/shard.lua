@@ -76,6 +76,8 @@ end
 
 -- The values of many fields of a hash, in one call each chunk.
 local function values_of(hash, fields)
+  if #fields == 0 then return {} end
+  if #fields <= CHUNK then return redis.call('HMGET', hash, unpack(fields)) end
   local values = {}
   in_chunks(fields, function(first, last)
     for i, value in ipairs(redis.call('HMGET', hash, unpack(fields, first, last))) do
