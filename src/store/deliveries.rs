@@ -94,13 +94,7 @@ impl Deliveries for Store {
         span: Duration,
         now: Moment,
     ) -> Result<Health, Fault> {
-        let entry = Entry {
-            tenant: tenant.clone(),
-            delivery: delivery.clone(),
-            attempt: attempt.cloned(),
-            span,
-            now,
-        };
+        let entry = Entry::of(tenant, delivery, attempt, span, now);
         let healths = self.write_log(&[entry]).await?;
         Ok(healths.first().copied().unwrap_or_default())
     }
@@ -113,6 +107,19 @@ pub(super) struct Entry {
     pub(super) attempt: Option<Attempt>,
     pub(super) span: Duration,
     pub(super) now: Moment,
+}
+
+impl Entry {
+    pub(super) fn of(
+        tenant: &TenantId,
+        delivery: &Delivery,
+        attempt: Option<&Attempt>,
+        span: Duration,
+        now: Moment,
+    ) -> Self {
+        let (tenant, delivery) = (tenant.clone(), delivery.clone());
+        Self { tenant, delivery, attempt: attempt.cloned(), span, now }
+    }
 }
 
 impl Store {

@@ -49,13 +49,7 @@ impl Deliveries for DeliveryWriter {
         now: Moment,
     ) -> Result<Health, Fault> {
         let (tell, told) = oneshot::channel();
-        let entry = Entry {
-            tenant: tenant.clone(),
-            delivery: delivery.clone(),
-            attempt: attempt.cloned(),
-            span,
-            now,
-        };
+        let entry = Entry::of(tenant, delivery, attempt, span, now);
         let gone = || Fault::transient("store_unavailable", "the log of deliveries has stopped");
         self.entries.send((entry, tell)).map_err(|_| gone())?;
         told.await.map_err(|_| gone())?

@@ -96,6 +96,17 @@ async fn what_is_special_about_the_queue_is_measured() {
 }
 
 #[tokio::test]
+async fn webhooks_are_measured_beside_a_bare_loop_and_beside_one_that_hangs() {
+    let document = measured("webhooks", &["--queue", "sqlite"]).await;
+    let names = figures(&document, "webhooks");
+    assert!(names.contains(&"of the bare loop".to_owned()), "{names:?}");
+    let all = document["figures"].as_array().unwrap();
+    let beside = all.iter().find(|f| f["figure"] == "p99 beside one that hangs").unwrap();
+    assert_eq!(beside["promised_at_most"], 2_000.0);
+    assert!(beside["value"].as_f64().unwrap() > 0.0, "{beside}");
+}
+
+#[tokio::test]
 async fn the_embedded_queue_is_measured_too() {
     let document = measured("enqueue,drain,life", &["--queue", "sqlite"]).await;
     assert_eq!(figures(&document, "enqueue").len(), 4);
