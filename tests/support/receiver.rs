@@ -249,7 +249,7 @@ async fn answer<S: AsyncWrite + Unpin>(
         Act::Hang => std::future::pending().await,
         Act::DripHead => drip(stream, b"HTTP/1.1 200 OK\r\nX-Slow: ").await?,
         Act::DripBody => {
-            drip(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await?
+            drip(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await?;
         }
         Act::Endless => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n").await?;

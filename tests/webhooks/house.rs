@@ -1,6 +1,6 @@
 //! A whole house: queue, store, workers, and a receiver that they may reach.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jobs::contract::{Job, JobId, TenantId};
 use postrider::{
@@ -43,7 +43,7 @@ impl House {
     pub(super) async fn with(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let app =
-            Arc::new(App::open(config(dir.path().into(), options), Embedded::Yes).await.unwrap());
+            Arc::new(App::open(config(dir.path(), options), Embedded::Yes).await.unwrap());
         app.make_dev().await.unwrap();
         let receiver = Receiver::start().await;
         let stop = CancellationToken::new();
@@ -145,7 +145,7 @@ impl House {
     }
 }
 
-fn config(data_dir: PathBuf, options: &str) -> Config {
+fn config(data_dir: &Path, options: &str) -> Config {
     let mut layers = Layers::defaults();
     let own = "[http]\nadmin_listen = \"\"\n[webhooks.egress]\nallow_http = true\n\
                allow_cidrs = [\"127.0.0.1/32\"]\n";
@@ -166,6 +166,6 @@ pub(super) fn verifies(secret: &str, got: &Got) -> bool {
 }
 
 /// An event with this data.
-pub(super) fn event(name: &str, data: Value) -> Value {
-    json!({"event": name, "data": data})
+pub(super) fn event(name: &str, data: impl Into<Value>) -> Value {
+    json!({"event": name, "data": data.into()})
 }
