@@ -22,10 +22,7 @@ use std::{
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jobs::contract::{
-    JobId, TenantId,
-    ports::{Clock, Format},
-};
+use jobs::contract::{JobId, TenantId};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -42,11 +39,8 @@ use self::{
 use super::{Failure, Globals, Out, signals, up};
 use crate::{
     app::{App, Embedded, Roles},
-    clock::SystemClock,
     config::Layers,
     queue::{JobFilter, JobRecord, LaneFilter, LaneRecord, Queue, Seen},
-    store::EndpointSettings,
-    webhooks::SigningSecret,
 };
 
 /// The demo ends by itself within a minute, whatever happens.
@@ -89,7 +83,7 @@ pub async fn run(args: &DemoArgs, globals: &Globals, out: &mut Out<'_>) -> Resul
     let key = up::dev_key(&app).await?;
     app.apply(&dir.join("mailboxes.toml")).await?;
     app.apply(&dir.join("people.csv")).await?;
-    subscribe(&app, &receiver).await?;
+    receiver.subscribe(&app, &dev()).await?;
     let (address, running) = serve(&app, &shutdown).await?;
 
     let client = Client::new(address, key.clone());
@@ -114,26 +108,6 @@ pub async fn run(args: &DemoArgs, globals: &Globals, out: &mut Out<'_>) -> Resul
     shutdown.cancel();
     stopped(running).await?;
     shown.map(drop)
-}
-
-/// Registers the receiver as an endpoint, and gives it the secret by which it verifies.
-async fn subscribe(app: &App, receiver: &Receiver) -> Result<(), Failure> {
-    let secret = SigningSecret::generate();
-    receiver.trust(secret.clone());
-    let endpoint = EndpointSettings {
-        id: samples::ENDPOINT.to_owned(),
-        description: Some("the demo's own receiver".to_owned()),
-        url: receiver.url().into(),
-        format: Format::Standard,
-        events: vec!["job.*".to_owned()],
-        headers: BTreeMap::new(),
-        second: None,
-        rate: None,
-        secret: Some(secret),
-        enabled: true,
-    };
-    app.store.apply(&dev(), &[], &[], &[endpoint], SystemClock.now()).await?;
-    Ok(())
 }
 
 fn dev() -> TenantId {

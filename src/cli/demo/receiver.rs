@@ -1,6 +1,7 @@
 //! The receiver of the demo's webhooks: it verifies every signature, refuses twice, and then accepts.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,12 +14,20 @@ use hyper::{
     server::conn::http1, service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use jobs::contract::{
+    TenantId,
+    ports::{Clock, Format},
+};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::samples;
 use crate::{
+    app::App,
     cli::Failure,
+    clock::SystemClock,
+    store::EndpointSettings,
     webhooks::{SigningSecret, signature},
 };
 
@@ -57,14 +66,24 @@ impl Receiver {
         Ok(Self { inner, address, _task: AbortOnDropHandle::new(task) })
     }
 
-    /// Where it listens.
-    pub(super) fn url(&self) -> String {
-        format!("http://{}/", self.address)
-    }
-
-    /// Tells it by which secret it is to verify.
-    pub(super) fn trust(&self, secret: SigningSecret) {
-        *lock(&self.inner.secret) = Some(secret);
+    /// Registers itself as an endpoint of the tenant, under a secret by which it verifies.
+    pub(super) async fn subscribe(&self, app: &App, tenant: &TenantId) -> Result<(), Failure> {
+        let secret = SigningSecret::generate();
+        *lock(&self.inner.secret) = Some(secret.clone());
+        let endpoint = EndpointSettings {
+            id: samples::ENDPOINT.to_owned(),
+            description: Some("the demo's own receiver".to_owned()),
+            url: format!("http://{}/", self.address).into(),
+            format: Format::Standard,
+            events: vec!["job.*".to_owned()],
+            headers: BTreeMap::new(),
+            second: None,
+            rate: None,
+            secret: Some(secret),
+            enabled: true,
+        };
+        app.store.apply(tenant, &[], &[], &[endpoint], SystemClock.now()).await?;
+        Ok(())
     }
 
     /// All that it has heard.
