@@ -136,7 +136,8 @@ impl Limits {
         };
         let own = own.map(|rate| window("endpoint", lane.as_str(), rate));
         // The URL belongs to whoever answers there, whichever tenants send to it.
-        let shared = url.map(|(bucket, rate)| Limit { shared: true, ..window("url", &bucket, rate) });
+        let shared =
+            url.map(|(bucket, rate)| Limit { shared: true, ..window("url", &bucket, rate) });
         Ok(Ok(LanePolicy {
             limits: own.into_iter().chain(shared).collect(),
             in_flight: Some(self.config.endpoint_in_flight),

@@ -42,8 +42,7 @@ impl House {
     /// With further options.
     pub(super) async fn with(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let app =
-            Arc::new(App::open(config(dir.path(), options), Embedded::Yes).await.unwrap());
+        let app = Arc::new(App::open(config(dir.path(), options), Embedded::Yes).await.unwrap());
         app.make_dev().await.unwrap();
         let receiver = Receiver::start().await;
         let stop = CancellationToken::new();
