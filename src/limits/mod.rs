@@ -135,7 +135,9 @@ impl Limits {
             return Ok(Err(Problem::new("/endpoint_id", "unknown_endpoint", words)));
         };
         let own = own.map(|rate| window("endpoint", lane.as_str(), rate));
-        let shared = url.map(|(bucket, rate)| window("url", &bucket, rate));
+        // The URL belongs to whoever answers there, whichever tenants send to it.
+        let shared =
+            url.map(|(bucket, rate)| Limit { shared: true, ..window("url", &bucket, rate) });
         Ok(Ok(LanePolicy {
             limits: own.into_iter().chain(shared).collect(),
             in_flight: Some(self.config.endpoint_in_flight),

@@ -115,7 +115,7 @@ async fn a_full_server_refuses_jobs_and_still_answers_questions_while_workers_dr
     for _ in 0..20 {
         taken.insert(house.submitted().await.parse::<JobId>().unwrap());
     }
-    server.configure("maxmemory", "100kb");
+    server.configure("maxmemory", "100kb").await;
 
     // when, then
     refuses(&house).await;
@@ -138,7 +138,7 @@ async fn a_full_server_refuses_jobs_and_still_answers_questions_while_workers_dr
     answer(house.get(&format!("/jobs/{}", taken.first().unwrap())), 404).await;
 
     // and with room there is work again, under the key that was refused before
-    server.configure("maxmemory", "0");
+    server.configure("maxmemory", "0").await;
     answer(house.post("/jobs", &good()).header("idempotency-key", "k"), 202).await;
     assert_eq!(house.queue.queues().await.unwrap().len(), 1);
 }

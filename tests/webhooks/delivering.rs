@@ -27,7 +27,7 @@ async fn an_event_reaches_who_subscribed_and_an_independent_verifier_takes_it() 
         ))
         .await;
     // When
-    let id = house.submit(event("ticket.created", &json!({"id": "t_1", "text": "ä\n\"<&"}))).await;
+    let id = house.submit(event("ticket.created", json!({"id": "t_1", "text": "ä\n\"<&"}))).await;
     // Then one delivery follows, and it gets there,
     let fanned = house.completed(id).await;
     let deliveries = fanned["deliveries"].as_array().unwrap();

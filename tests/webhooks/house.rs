@@ -165,6 +165,6 @@ pub(super) fn verifies(secret: &str, got: &Got) -> bool {
 }
 
 /// An event with this data.
-pub(super) fn event(name: &str, data: &Value) -> Value {
-    json!({"event": name, "data": data})
+pub(super) fn event(name: &str, data: impl Into<Value>) -> Value {
+    json!({"event": name, "data": data.into()})
 }
