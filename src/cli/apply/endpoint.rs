@@ -23,12 +23,12 @@ pub(super) fn endpoint(
         entry.wrong("id", line, "expected a name of your own; it is missing");
     }
     let id = entry.take::<String>("id").map(|(id, _)| id).unwrap_or_default();
-    let url = one_of(&mut entry, "url", "url_env", env);
+    let url = entry.take_secret_of("url", "url_env", env);
     if url.is_none() {
         entry.wrong("url", line, "expected a URL in url, or the variable that has it in url_env");
     }
     let url: SecretString = url.unwrap_or_default().into();
-    let secret = one_of(&mut entry, "secret", "secret_env", env);
+    let secret = entry.take_secret_of("secret", "secret_env", env);
     let secret = secret.and_then(|text| {
         let read = SigningSecret::read(&text.into());
         read.map_err(|words| entry.wrong("secret", line, words)).ok()
@@ -54,15 +54,4 @@ pub(super) fn endpoint(
         }
     }
     entry.finish(problems).then_some(settings)
-}
-
-/// A secret that is written down, or the name of the variable that has it.
-fn one_of(entry: &mut Entry<'_>, option: &str, by_env: &str, env: Env<'_>) -> Option<String> {
-    if entry.has(option) && entry.has(by_env) {
-        let line = entry.line;
-        entry.wrong(by_env, line, format!("expected {option} or {by_env}, not both"));
-    }
-    let written = entry.take_secret(option);
-    let named = entry.take_from_env(by_env, env);
-    written.or(named)
 }

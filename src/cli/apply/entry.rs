@@ -84,8 +84,23 @@ impl Entry<'_> {
         }
     }
 
+    /// A secret that is written down, or the name of the variable that has it.
+    pub(super) fn take_secret_of(
+        &mut self,
+        option: &str,
+        by_env: &str,
+        env: Env<'_>,
+    ) -> Option<String> {
+        if self.has(option) && self.has(by_env) {
+            self.wrong(by_env, self.line, format!("expected {option} or {by_env}, not both"));
+        }
+        let written = self.take_secret(option);
+        let named = self.take_from_env(by_env, env);
+        written.or(named)
+    }
+
     /// A text that must not be repeated, from the variable that the option names.
-    pub(super) fn take_from_env(&mut self, option: &str, env: Env<'_>) -> Option<String> {
+    fn take_from_env(&mut self, option: &str, env: Env<'_>) -> Option<String> {
         let (name, line) = self.take::<String>(option)?;
         let value = env(&name).filter(|value| !value.is_empty());
         if value.is_none() {

@@ -159,18 +159,12 @@ fn login(entry: &mut Entry<'_>, settings: &mut MailboxSettings, env: Env<'_>) {
     let line = entry.line;
     let (has_password, has_env) = (entry.has("password"), entry.has("password_env"));
     let has_username = entry.has("username");
-    if has_password && has_env {
-        entry.wrong("password_env", line, "expected password or password_env, not both");
-    }
     if has_username != (has_password || has_env) {
         let words = "a login has both a username and a password, or neither";
         entry.wrong("username", line, words);
     }
     settings.username = entry.take_text("username", is_plain, "one line of 1 to 200 characters");
-    settings.password = entry
-        .take_secret("password")
-        .or_else(|| entry.take_from_env("password_env", env))
-        .map(Into::into);
+    settings.password = entry.take_secret_of("password", "password_env", env).map(Into::into);
 }
 
 fn suppression(mut entry: Entry<'_>, problems: &mut Vec<String>) -> Option<(String, String)> {
