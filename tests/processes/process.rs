@@ -8,6 +8,8 @@ use tokio::{
     process::{Child, ChildStderr},
 };
 
+use crate::support::eventually;
+
 /// A process of ours; killed when it is dropped.
 pub struct Process {
     pub(super) child: Child,
@@ -33,10 +35,21 @@ impl Process {
         self.child.kill().await.unwrap();
     }
 
-    /// SIGTERM; the exit code.
+    /// SIGTERM, as soon as it listens for that; the exit code.
     pub async fn terminate(self) -> i32 {
+        eventually("it listens for signals", || self.listens()).await;
         self.signal(Signal::TERM);
         self.ended().await
+    }
+
+    /// Whether it has a handler for SIGTERM yet: one that was just started has none, and would be ended by
+    /// the system. One that is gone has nothing to wait for.
+    fn listens(&self) -> bool {
+        let Some(id) = self.child.id() else { return true };
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) else { return true };
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        caught.is_none_or(|mask| mask & 1 << (Signal::TERM.as_raw() - 1) != 0)
     }
 
     /// Its end; the exit code.
