@@ -151,6 +151,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case is large: drawing it costs more than the test of it.
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         /// Whatever the data, no limit of Slack's is passed.
         #[test]
         fn every_limit_holds(
