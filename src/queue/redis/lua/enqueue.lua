@@ -109,7 +109,8 @@ end
 local function join_later(named, text, arrival)
   local asked, index = sub(text, ASKED, ASKED + 12), byte(text, PRIORITY) - AT_ONCE + 1
   local name = (asked > now_text and asked or now_text) .. arrival .. sub(text, 1, LAST_ID)
-  append(named.waiting[index], '0', name)
+  table.insert(named.waiting[index], '0')
+  table.insert(named.waiting[index], name)
   if asked > now_text then put('ZADD', key('scheduled', named.lane.queue), '0', name) end
   count_waiting(named.lane, index, run_of(name), 1)
 end

@@ -8,10 +8,10 @@ local lanes, touched, marked = {}, {}, {}
 -- `shared` are the limits (JSON) that are counted elsewhere, for all tenants: whoever claims asks there.
 -- `waiting` counts by priority, `heads` are the moments of the first of each, as far as known.
 local function unpack_lane(id, packed)
-  local queue, tenant, name = parts(id)
+  local queue, tenant = parts(id)
   local v = cmsgpack.unpack(packed)
   return {
-    id = id, queue = queue, tenant = tenant, name = name,
+    id = id, queue = queue, tenant = tenant,
     turn = v[1], placed = v[1], state = v[2], next_at = v[3], waiting = v[4], heads = v[5], running = v[6],
     jobs = v[7], paused = v[8], parked = v[9], reason = v[10], in_flight = v[11], limits = v[12],
     bound = v[13], first = v[14], empty = v[15], shared = v[16],
@@ -79,9 +79,9 @@ end
 local function ensure_lane(id, policy)
   local lane = lane_of(id)
   if not lane then
-    local queue, tenant, name = parts(id)
+    local queue, tenant = parts(id)
     local turn = next_turns(queue, 1)
-    lane = { id = id, queue = queue, tenant = tenant, name = name, turn = turn, placed = turn,
+    lane = { id = id, queue = queue, tenant = tenant, turn = turn, placed = turn,
       state = 'idle', next_at = false, waiting = { 0, 0, 0 }, heads = { false, false, false }, running = 0,
       jobs = 0, paused = false, parked = false, reason = false, in_flight = false, limits = {},
       bound = false, first = false, empty = false, shared = false }

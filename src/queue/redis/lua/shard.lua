@@ -29,9 +29,9 @@ end
 
 local now_text = moment(now)
 
--- A lane's id is its queue, tenant and name.
+-- The queue and the tenant of a lane, which its id begins with; its name comes behind them.
 local function parts(lane)
-  return string.match(lane, '^([^\1]*)\1([^\1]*)\1(.*)$')
+  return string.match(lane, '^([^\1]*)\1([^\1]*)\1')
 end
 
 -- A call costs more than what it does: what many jobs need is put together, and written by `write`.
@@ -55,11 +55,6 @@ end
 
 local function in_chunks(list, step)
   for first = 1, #list, CHUNK do step(first, math.min(first + CHUNK - 1, #list)) end
-end
-
-local function append(list, a, b)
-  local at = #list
-  list[at + 1], list[at + 2] = a, b
 end
 
 -- Writes a whole list of what one command takes.
