@@ -133,7 +133,11 @@ impl Intake {
                 }
             }
         }
-        if problems.is_empty() { Ok(jobs) } else { Err(Rejection::Invalid(problems)) }
+        if !problems.is_empty() {
+            return Err(Rejection::Invalid(problems));
+        }
+        NewJob::name_together(&mut jobs);
+        Ok(jobs)
     }
 
     async fn one(

@@ -45,6 +45,35 @@ impl JobId {
         Self(ulid::Ulid::generate())
     }
 
+    /// New ids for jobs that belong together: the first ends in `0000`, and the others count on from there,
+    /// in decimal, so that one name and two numbers name any run of them.
+    ///
+    /// # Panics
+    ///
+    /// For more than [`JobId::MOST_TOGETHER`].
+    pub fn together(count: usize) -> impl Iterator<Item = Self> {
+        assert!(
+            count <= Self::MOST_TOGETHER,
+            "at most {} ids belong together",
+            Self::MOST_TOGETHER
+        );
+        let head = u128::from(ulid::Ulid::generate()) & !LAST_FOUR;
+        (0..count).map(move |number| Self(ulid::Ulid::from(head | last_four(number))))
+    }
+
+    /// How many ids belong together at most: four digits would do for more, but what is kept together is
+    /// deleted together.
+    pub const MOST_TOGETHER: usize = 200;
+
+    /// The first of the ids that this one may belong with, and its number among them.
+    pub fn place(self) -> Option<(Self, usize)> {
+        let id = u128::from(self.0);
+        let digit =
+            |shift: u32| usize::try_from((id >> shift) & 31).ok().filter(|digit| *digit < 10);
+        let number = digit(15)? * 1_000 + digit(10)? * 100 + digit(5)? * 10 + digit(0)?;
+        Some((Self(ulid::Ulid::from(id & !LAST_FOUR)), number))
+    }
+
     /// The id under another prefix: what belongs to one job alone is named after it.
     pub fn with_prefix(self, prefix: &str) -> String {
         format!("{prefix}_{}", self.0)
@@ -54,6 +83,14 @@ impl JobId {
     pub fn from_u128(number: u128) -> Self {
         Self(ulid::Ulid::from(number))
     }
+}
+
+/// The bits of an id's last four characters; the digits stand for themselves in its alphabet.
+const LAST_FOUR: u128 = (1 << 20) - 1;
+
+fn last_four(number: usize) -> u128 {
+    let digit = |power: usize| (number / power % 10) as u128;
+    (digit(1_000) << 15) | (digit(100) << 10) | (digit(10) << 5) | digit(1)
 }
 
 impl FromStr for JobId {
@@ -109,6 +146,20 @@ mod tests {
         assert!(id.to_string().to_lowercase().parse::<JobId>().is_err());
         assert!("job_".parse::<JobId>().is_err());
         assert!("01ARZ3NDEKTSV4RRFFQ69G5FAV".parse::<JobId>().is_err());
+    }
+
+    #[test]
+    fn ids_that_belong_together_count_from_their_head() {
+        let ids: Vec<JobId> = JobId::together(123).collect();
+        assert!(ids.is_sorted());
+        for (number, id) in ids.iter().enumerate() {
+            let text = id.to_string();
+            assert!(text.ends_with(&format!("{number:04}")), "{text}");
+            assert_eq!(text.parse(), Ok(*id));
+            assert_eq!(id.place(), Some((ids[0], number)));
+        }
+        let other: JobId = "job_01J8ZZZZZZZZZZZZZZZZZZ000A".parse().unwrap();
+        assert_eq!(other.place(), None);
     }
 
     #[test]

@@ -81,7 +81,9 @@ impl Leases {
     }
 
     async fn renew(&self) {
-        let leases: Vec<LeaseRef> = self.lock().keys().copied().collect();
+        let mut leases: Vec<LeaseRef> = self.lock().keys().copied().collect();
+        // What was claimed together is renewed together.
+        leases.sort_unstable_by_key(|lease| lease.id);
         for batch in leases.chunks(BATCH) {
             match self.queue.extend(batch, self.lease).await {
                 Ok(holds) => {

@@ -46,7 +46,7 @@ pub(crate) fn job(lane: &str) -> NewJob {
 }
 
 pub(crate) fn jobs(lane: &str, count: usize) -> Vec<NewJob> {
-    (0..count).map(|_| job(lane)).collect()
+    together((0..count).map(|_| job(lane)).collect())
 }
 
 pub(crate) fn limit(bucket: &str, count: u32, window: Duration) -> Limit {
@@ -62,6 +62,12 @@ pub(crate) fn limit(bucket: &str, count: u32, window: Duration) -> Limit {
 pub(crate) fn limited(jobs: Vec<NewJob>, limits: Vec<Limit>) -> Vec<NewJob> {
     let policy = Arc::new(LanePolicy { limits, in_flight: None });
     jobs.into_iter().map(|job| NewJob { policy: Arc::clone(&policy), ..job }).collect()
+}
+
+/// Jobs whose ids belong together, as the intake gives them.
+pub(crate) fn together(mut jobs: Vec<NewJob>) -> Vec<NewJob> {
+    NewJob::name_together(&mut jobs);
+    jobs
 }
 
 pub(crate) fn submission(of: &str, jobs: Vec<NewJob>) -> Submission {

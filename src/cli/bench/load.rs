@@ -76,8 +76,7 @@ impl Lot {
 
     /// So many of it.
     pub(super) fn submission(&self, jobs: u32) -> Submission {
-        let jobs = (0..jobs).map(|_| self.job()).collect();
-        Submission { tenant: self.tenant.clone(), jobs, idempotency: None }
+        together(&self.tenant, (0..jobs).map(|_| self.job()).collect())
     }
 
     /// Whose they are.
@@ -103,6 +102,12 @@ impl Lot {
             request_id: "bench".to_owned(),
         }
     }
+}
+
+/// A submission as the intake would make it.
+fn together(tenant: &TenantId, mut jobs: Vec<NewJob>) -> Submission {
+    NewJob::name_together(&mut jobs);
+    Submission { tenant: tenant.clone(), jobs, idempotency: None }
 }
 
 fn tenant(number: u32) -> TenantId {
@@ -132,7 +137,7 @@ pub(super) async fn bring(
     let submission = |from: u32| {
         let numbers = from..count.min(from.saturating_add(batch));
         let jobs = numbers.map(|n| lots[n as usize % lots.len()].job());
-        Submission { tenant: lots[0].tenant.clone(), jobs: jobs.collect(), idempotency: None }
+        together(&lots[0].tenant, jobs.collect())
     };
     let since = Instant::now();
     stream::iter((0..count).step_by(batch as usize))

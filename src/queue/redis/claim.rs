@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use jobs::contract::{JobId, Moment};
+use redis::Value;
 use serde::Deserialize;
 
 use super::{
-    keys::{job_of, lane_of, outer_fence, short},
+    bundle,
+    error::corrupt,
+    keys::{SEPARATOR, job_of, lane_of, outer_fence, short},
     reply::{Fields, parsed},
     scripts::CLAIM,
     server::{Patience, Server},
@@ -71,17 +74,74 @@ async fn claim_from(
         let now = fields.moment()?;
         server.observe(now);
         let next_at = fields.some_moment()?;
-        let heads = fields.texts().map(|head| Head::read(&head?)).collect::<Result<Vec<_>, _>>()?;
-        let got = heads.len();
-        let heads = shared::admit(server, shard, heads).await?;
-        jobs.extend(met(server, shard, heads, now.plus(ask.lease)).await?);
+        let taken = fields.texts().map(|text| Taken::read(&text?));
+        let taken = taken.collect::<Result<Vec<Taken>, _>>()?;
+        let got: usize = taken.iter().map(Taken::count).sum();
+        let taken = admitted(server, shard, taken).await?;
+        jobs.extend(met(server, shard, taken, now.plus(ask.lease)).await?);
         if got < want as usize || missing <= BATCH {
             return Ok(next_at);
         }
     }
 }
 
-/// What the script says of a job that it took.
+/// What the script took: one job, or some of a bundle.
+enum Taken {
+    One(Head),
+    Together(bundle::Taken),
+}
+
+impl Taken {
+    fn read(text: &str) -> Result<Self, QueueError> {
+        match text.strip_prefix('*') {
+            Some(together) => Ok(Self::Together(bundle::Taken::read(together)?)),
+            None => Ok(Self::One(Head::read(text)?)),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Together(taken) => taken.count(),
+        }
+    }
+}
+
+/// Those that the limits which all tenants share admit; only what was claimed one by one has such limits.
+async fn admitted(
+    server: &Server,
+    shard: usize,
+    taken: Vec<Taken>,
+) -> Result<Vec<Taken>, QueueError> {
+    let shared = |taken: &Taken| matches!(taken, Taken::One(head) if head.again.shared.is_some());
+    if !taken.iter().any(shared) {
+        return Ok(taken);
+    }
+    let mut heads = Vec::new();
+    let mut places = Vec::new();
+    for one in taken {
+        match one {
+            Taken::One(head) => {
+                places.push(None);
+                heads.push(head);
+            }
+            together @ Taken::Together(_) => places.push(Some(together)),
+        }
+    }
+    let order: Vec<JobId> = heads.iter().map(|head| head.id).collect();
+    let mut admitted = shared::admit(server, shard, heads).await?.into_iter().peekable();
+    let mut order = order.into_iter();
+    let next = places.into_iter().filter_map(|place| match place {
+        Some(together) => Some(together),
+        None => {
+            let id = order.next();
+            admitted.next_if(|head| Some(head.id) == id).map(Taken::One)
+        }
+    });
+    Ok(next.collect())
+}
+
+/// What the script says of a job that it took by itself.
 pub(super) struct Head {
     pub(super) id: JobId,
     pub(super) again: Again,
@@ -127,7 +187,7 @@ impl Head {
             tenant: lane.tenant,
             kind: submitted.fixed.kind,
             lane: lane.name,
-            payload: submitted.payload.into(),
+            payload: submitted.payload,
             attempt: again.attempt,
             max_attempts: submitted.fixed.max_attempts,
             crashes: again.crashes,
@@ -144,18 +204,63 @@ impl Head {
 async fn met(
     server: &Server,
     shard: usize,
-    heads: Vec<Head>,
+    taken: Vec<Taken>,
     until: Moment,
 ) -> Result<Vec<Claimed>, QueueError> {
-    let ids: Vec<JobId> = heads.iter().map(|head| head.id).collect();
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut tries = 0;
-    let texts = loop {
-        match submitted::read(server, shard, &ids).await {
+    let (single, mut together) = loop {
+        match read(server, shard, &taken).await {
             // They are held by now: what cannot be read would wait for its lease to end.
             Err(QueueError::Unavailable(_)) if tries < TRIES => tries += 1,
             texts => break texts?,
         }
         tokio::time::sleep(PAUSE * tries).await;
     };
-    heads.into_iter().zip(texts).map(|(head, text)| head.with(shard, text, until)).collect()
+    let mut single = single.into_iter();
+    let mut claimed = Vec::new();
+    for one in taken {
+        match one {
+            Taken::One(head) => {
+                let text = single.next().ok_or_else(|| corrupt("a claim", "a job is missing"))?;
+                claimed.push(head.with(shard, text, until)?);
+            }
+            Taken::Together(taken) => {
+                for (id, submitted) in taken.jobs(together.bytes()?)? {
+                    claimed.push(Head { id, again: FIRST }.with(shard, submitted, until)?);
+                }
+            }
+        }
+    }
+    Ok(claimed)
+}
+
+/// What was submitted: of those that were claimed one by one; and the part of each bundle's text.
+async fn read(
+    server: &Server,
+    shard: usize,
+    taken: &[Taken],
+) -> Result<(Vec<Submitted>, Fields), QueueError> {
+    let base = server.shards.base(shard);
+    let (mut ids, mut parts) = (Vec::new(), Vec::new());
+    for one in taken {
+        match one {
+            Taken::One(head) => ids.push(head.id),
+            Taken::Together(taken) => {
+                let (first, last) = taken.range();
+                let mut part = redis::cmd("GETRANGE");
+                part.arg(format!("{base}bundle{SEPARATOR}{}", taken.head)).arg(first).arg(last);
+                parts.push(part);
+            }
+        }
+    }
+    let single = submitted::read(server, shard, &ids).await?;
+    let parts = if parts.is_empty() {
+        Vec::new()
+    } else {
+        server.query_all(shard, &parts, Patience::Worker).await?
+    };
+    Ok((single, Fields::of(Value::Array(parts))?))
 }

@@ -5,18 +5,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use jobs::contract::JobId;
+use jobs::contract::{JobId, LaneName, TenantId};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
+    bundle,
     error::corrupt,
-    keys::{job_of, lane_id},
+    keys::{job_of, lane_id, short},
     reply::Fields,
     scripts::ENQUEUE,
     server::{Patience, Server},
-    submitted::Given,
+    submitted::{Given, INSIDE, rank},
 };
-use crate::queue::{Enqueued, LaneRef, QueueError, Submission, bounds};
+use crate::queue::{Enqueued, NewJob, QueueError, Submission, bounds};
 
 /// Jobs in one call at most, unless a single submission has more.
 const MOST_JOBS: usize = 200;
@@ -157,27 +158,55 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
         ]),
         None => arguments.resize(5, Vec::new()),
     }
-    let mut lanes: HashMap<LaneRef, usize> = HashMap::new();
-    let (mut named, mut rows) = (Vec::new(), Vec::with_capacity(jobs.len()));
-    for (index, job) in jobs.iter().enumerate() {
-        let lane =
-            LaneRef { queue: job.queue.clone(), tenant: tenant.clone(), name: job.lane.clone() };
-        let next = lanes.len() + 1;
-        let number = *lanes.entry(lane).or_insert(next);
-        if number == next {
-            let policy = serde_json::to_vec(&*job.policy);
-            named.push(lane_id(&job.queue, &tenant, &job.lane).into_bytes());
-            named.push(policy.map_err(|e| corrupt("a lane's policy", e))?);
-        }
-        let Given { text, unique, apart } = Given::of(&tenant, number, index, job)?;
+    let mut lanes = Lanes::default();
+    let sorted = bundle::sort(&jobs);
+    let count = |number: usize| number.to_string().into_bytes();
+    let mut rows = vec![count(sorted.bundles.len())];
+    for bundle in &sorted.bundles {
+        let first = &jobs[bundle.places[0]];
+        let lane = lanes.number(&tenant, first)?;
+        rows.extend([
+            short(first.id).into_bytes(),
+            count(bundle.places.len()),
+            format!("{lane:04}").into_bytes(),
+            count(rank(first.priority).into()),
+            count(bundle.before),
+            bundle::text(&tenant, lane, &jobs, bundle)?,
+        ]);
+    }
+    rows.push(count(sorted.single.len()));
+    for index in sorted.single {
+        let lane = lanes.number(&tenant, &jobs[index])?;
+        let Given { text, unique, apart } = Given::of(&tenant, lane, index, &jobs[index], INSIDE)?;
         rows.push(text);
         rows.extend([unique, apart].into_iter().flatten());
     }
-    arguments.push(lanes.len().to_string().into_bytes());
-    arguments.append(&mut named);
-    arguments.push(jobs.len().to_string().into_bytes());
+    arguments.push(count(lanes.numbers.len()));
+    arguments.append(&mut lanes.named);
     arguments.append(&mut rows);
     Ok(arguments)
+}
+
+/// The lanes of a submission.
+#[derive(Default)]
+struct Lanes {
+    numbers: HashMap<(String, LaneName), usize>,
+    /// The id and the policy of each.
+    named: Vec<Vec<u8>>,
+}
+
+impl Lanes {
+    /// The number of the job's lane, from 1.
+    fn number(&mut self, tenant: &TenantId, job: &NewJob) -> Result<usize, QueueError> {
+        let next = self.numbers.len() + 1;
+        let number = *self.numbers.entry((job.queue.clone(), job.lane.clone())).or_insert(next);
+        if number == next {
+            let policy = serde_json::to_vec(&*job.policy);
+            self.named.push(lane_id(&job.queue, tenant, &job.lane).into_bytes());
+            self.named.push(policy.map_err(|e| corrupt("a lane's policy", e))?);
+        }
+        Ok(number)
+    }
 }
 
 fn enqueued(mut fields: Fields, asked: Vec<JobId>) -> Answer {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jobs::contract::{Cursor, End, Facts, Moment, Retry, TenantId, judge};
+use jobs::contract::{Cursor, End, Facts, JobId, Moment, Retry, TenantId, judge};
 
 use super::{
     error::corrupt,
@@ -29,13 +29,15 @@ pub(super) async fn extend(
     for shard in server.shards.all() {
         let of_shard = leases.iter().enumerate().filter_map(|(index, lease)| {
             let (of, fence) = server.shards.of_lease(lease)?;
-            (of == shard).then(|| (index, short(lease.id), fence.to_string()))
+            (of == shard).then_some((index, lease.id, fence))
         });
-        let of_shard: Vec<_> = of_shard.collect();
-        for batch in of_shard.chunks(BATCH) {
+        let mut left: Vec<_> = of_shard.collect();
+        left.sort_unstable_by_key(|(_, id, _)| *id);
+        while !left.is_empty() {
+            let batch: Vec<_> = left.drain(..next_batch(&left)).collect();
             let mut arguments = vec![lease.as_millis().to_string()];
-            for (_, id, fence) in batch {
-                arguments.extend([id.clone(), fence.clone()]);
+            for (_, id, fence) in &batch {
+                arguments.extend([short(*id), fence.to_string()]);
             }
             let answer = server.call(&EXTEND, shard, Patience::Worker, &arguments).await?;
             for ((index, ..), word) in batch.iter().zip(Fields::of(answer)?.texts()) {
@@ -48,6 +50,17 @@ pub(super) async fn extend(
         }
     }
     Ok(holds)
+}
+
+/// How many leases one call renews. One lease may hold jobs of a bundle: these are not parted.
+fn next_batch(leases: &[(usize, JobId, u64)]) -> usize {
+    let head =
+        |index: usize| leases.get(index).and_then(|(_, id, _)| id.place()).map(|(head, _)| head);
+    let mut end = BATCH.min(leases.len());
+    while end < leases.len() && head(end).is_some() && head(end) == head(end - 1) {
+        end += 1;
+    }
+    end
 }
 
 /// Stores how far a running job has got; `false` when the lease is lost.
@@ -94,7 +107,7 @@ pub(super) async fn rescue(
 struct Expired {
     tenant: TenantId,
     worker: String,
-    id: jobs::contract::JobId,
+    id: JobId,
     fence: u64,
     facts: Facts,
 }

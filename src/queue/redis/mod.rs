@@ -7,9 +7,10 @@
 //! * the scripts: `lua/*.lua`, put together in `scripts`; what they give: `reply`
 //! * the server: `server`, and what is asked of one: `checks`; where things lie: `keys`
 //! * who waits, and how news reach them: `wake`
-//! * what is kept of a job: `submitted`, `record`
+//! * what is kept of a job: `submitted`, `record`; of jobs that came together: `bundle`
 //! * in: `enqueue`; out: `claim`, `shared`; back: `settle`, `leases`; by people: `operate`, `inspect`
 
+mod bundle;
 mod checks;
 mod claim;
 mod config;

@@ -20,7 +20,7 @@ macro_rules! part {
 }
 
 const SHARD: &str = part!("shard");
-const RECORDS: &str = part!("records");
+const RECORDS: &str = concat!(part!("records"), part!("bundles"), part!("kept"));
 const LIMITS: &str = part!("limits");
 const LANES: &str = part!("lanes");
 const MOVES: &str = part!("moves");
@@ -74,11 +74,12 @@ mod tests {
     const USERS: &str = include_str!("../../../config/redis/users.acl");
     /// What is sent beside scripts: to connect, to be woken, to find a server and to look at it, to read
     /// what was claimed, and to know that a replica has what was written.
-    const BESIDE: [&str; 15] = [
+    const BESIDE: [&str; 16] = [
         "auth",
         "cluster|slots",
         "eval",
         "evalsha",
+        "getrange",
         "hello",
         "hmget",
         "info",

@@ -6,6 +6,7 @@ use jobs::contract::{Cause, JobId, Moment, Verdict};
 use serde::Serialize;
 
 use super::{
+    bundle::Run,
     clamped,
     error::corrupt,
     keys::short,
@@ -17,6 +18,8 @@ use crate::queue::{ParkReason, QueueError, Settled, Settlement, ending::Ending};
 
 /// Settlements that one script call carries out at most.
 const BATCH: usize = 100;
+/// What becomes of a job that completed and has no result.
+const PLAIN: &str = "C";
 /// Lanes that are looked at again for each refund, at most.
 const MOST_LANES: &str = "500";
 
@@ -30,7 +33,7 @@ fn is_false(flag: &bool) -> bool {
 #[derive(Debug, Serialize)]
 pub(super) struct Order {
     #[serde(skip)]
-    id: String,
+    id: JobId,
     #[serde(skip)]
     fence: u64,
     state: &'static str,
@@ -88,7 +91,7 @@ impl Order {
             .transpose()
             .map_err(|e| corrupt("a reason for parking", e))?;
         Ok(Self {
-            id: short(id),
+            id,
             fence,
             state: ending.state,
             outcome: ending.outcome,
@@ -135,7 +138,7 @@ impl Order {
     fn text(&self) -> Result<String, QueueError> {
         match &self.result {
             Some(result) if self.done && self.skipped.is_none() && !self.refund => {
-                Ok(if result == "null" { "C".to_owned() } else { format!("C{result}") })
+                Ok(if result == "null" { PLAIN.to_owned() } else { format!("C{result}") })
             }
             _ => serde_json::to_string(self).map_err(|e| corrupt("an ending", e)),
         }
@@ -166,6 +169,9 @@ pub(super) async fn settle(
         orders[shard].push((index, Order::new(lease.id, fence, ending, refund)?));
     }
     for (shard, orders) in orders.into_iter().enumerate() {
+        let mut orders = orders;
+        // Those of a bundle that completed one behind the other are settled in one.
+        orders.sort_by_key(|(_, order)| order.id);
         let mut left = &orders[..];
         while let Some(batch) = next_batch(&mut left) {
             let became = carry_out(server, shard, batch.iter().map(|(_, order)| order)).await?;
@@ -182,7 +188,7 @@ pub(super) async fn settle(
 /// The orders that one call carries out: a batch in which no job is twice.
 fn next_batch<'o>(left: &mut &'o [(usize, Order)]) -> Option<&'o [(usize, Order)]> {
     let mut seen = HashSet::with_capacity(left.len().min(BATCH));
-    let fits = left.iter().take(BATCH).take_while(|(_, order)| seen.insert(&order.id)).count();
+    let fits = left.iter().take(BATCH).take_while(|(_, order)| seen.insert(order.id)).count();
     let (batch, rest) = left.split_at(fits);
     *left = rest;
     (!batch.is_empty()).then_some(batch)
@@ -207,12 +213,32 @@ pub(super) async fn carry_out<'o>(
     orders: impl Iterator<Item = &'o Order>,
 ) -> Result<Vec<Became>, QueueError> {
     let mut arguments = vec![MOST_LANES.to_owned()];
-    for order in orders {
-        arguments.push(format!("{}{:010}{}", order.id, order.fence, order.text()?));
+    for (Run { first, count }, fence, text) in runs(orders)? {
+        arguments.push(format!("{}{count:04}{fence:010}{text}", short(first)));
     }
     let answer = server.call(&SETTLE, shard, Patience::Worker, &arguments).await?;
     let letters = text(answer)?;
     letters.chars().map(became).collect()
+}
+
+/// The orders, those in one that are alike for jobs one behind the other.
+fn runs<'o>(
+    orders: impl Iterator<Item = &'o Order>,
+) -> Result<Vec<(Run, u64, String)>, QueueError> {
+    let mut runs: Vec<(Run, u64, String)> = Vec::new();
+    for order in orders {
+        let text = order.text()?;
+        if let Some((run, fence, same)) = runs.last_mut()
+            && text == PLAIN
+            && *same == text
+            && *fence == order.fence
+            && run.takes(order.id)
+        {
+            continue;
+        }
+        runs.push((Run { first: order.id, count: 1 }, order.fence, text));
+    }
+    Ok(runs)
 }
 
 fn became(letter: char) -> Result<Became, QueueError> {

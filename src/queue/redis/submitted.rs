@@ -1,12 +1,13 @@
 //! What was submitted of a job, as the scripts keep it: one text, of which they read the front
 //! (`lua/records.lua`).
 
+use bytes::Bytes;
 use jobs::contract::{JobId, Moment, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::{
     error::corrupt,
-    keys::{SEPARATOR, lane_id, short},
+    keys::{SEPARATOR, job_of, lane_id, short},
     moment_arg,
     reply::Fields,
     server::{Patience, Server},
@@ -15,13 +16,14 @@ use crate::queue::{NewJob, Priority, QueueError};
 
 /// Payloads up to this many bytes are kept inside the text; longer ones apart, so that what is read
 /// often stays short.
-const INSIDE: usize = 1_024;
+pub(super) const INSIDE: usize = 1_024;
 /// What the script writes before it: created_at, version, arrival.
-const STAMP: usize = 13 + 14 + 10;
+pub(super) const STAMP: usize = 13 + 14 + 10;
 const CREATED: usize = 13;
 /// The job's number, its letter, id, the number of its lane, its priority, the moment asked for.
 const FRONT: usize = 4 + 1 + 26 + 4 + 1 + MOMENT;
-const LETTER: usize = STAMP + 4;
+const LETTER: usize = 4;
+const ID: std::ops::Range<usize> = 5..31;
 const MOMENT: usize = 13;
 const LENGTH: usize = 6;
 
@@ -50,12 +52,14 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The job, which is the `number`th of its submission, and waits in the `lane`th of its lanes.
+    /// The job, which is the `number`th of its submission, and waits in the `lane`th of its lanes; its
+    /// payload is kept apart when it is longer than `longest`.
     pub(super) fn of(
         tenant: &TenantId,
         lane: usize,
         number: usize,
         job: &NewJob,
+        longest: usize,
     ) -> Result<Self, QueueError> {
         let fixed = Fixed {
             kind: job.kind.clone(),
@@ -67,9 +71,9 @@ impl Given {
         let fixed = serde_json::to_vec(&fixed).map_err(|e| corrupt("a job", e))?;
         let unique = job.unique.as_ref().map(|unique| format!("{}{SEPARATOR}{unique}", job.kind));
         let unique = unique.map(String::into_bytes);
-        let inside = job.payload.len() <= INSIDE;
+        let inside = job.payload.len() <= longest;
         let run_at = job.run_at.map_or_else(|| "0".repeat(13), moment_arg);
-        let mut text = Vec::with_capacity(200 + fixed.len() + job.payload.len().min(INSIDE));
+        let mut text = Vec::with_capacity(200 + fixed.len() + job.payload.len().min(longest));
         let letter = match (inside, unique.is_some()) {
             (true, false) => 'i',
             (false, false) => 'a',
@@ -93,7 +97,7 @@ impl Given {
 }
 
 /// The place of a priority in the run order.
-fn rank(priority: Priority) -> u8 {
+pub(super) fn rank(priority: Priority) -> u8 {
     match priority {
         Priority::High => 0,
         Priority::Normal => 1,
@@ -108,21 +112,31 @@ pub(super) struct Submitted {
     pub(super) due_at: Moment,
     pub(super) lane: String,
     pub(super) fixed: Fixed,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Bytes,
     /// The payload lies apart.
     apart: bool,
 }
 
 impl Submitted {
     pub(super) fn of(id: JobId, text: Vec<u8>) -> Result<Self, QueueError> {
-        Self::parts(text).ok_or_else(|| corrupt("a job", format!("{id} is cut off or garbled")))
+        let created_at = text.get(..CREATED).and_then(number);
+        created_at
+            .and_then(|created_at| Self::parts(created_at, &Bytes::from(text).slice(STAMP..)))
+            .ok_or_else(|| corrupt("a job", format!("{id} is cut off or garbled")))
     }
 
-    fn parts(mut text: Vec<u8>) -> Option<Self> {
-        let created_at = number(text.get(..CREATED)?)?;
-        let asked: i64 = number(text.get(STAMP + FRONT - MOMENT..STAMP + FRONT)?)?;
+    /// What was submitted at that moment, from what stands behind the stamp.
+    pub(super) fn behind_stamp(created_at: i64, text: &Bytes) -> Result<(JobId, Self), QueueError> {
+        let id = text.get(ID).and_then(|id| std::str::from_utf8(id).ok());
+        let id = job_of(id.unwrap_or_default())?;
+        let cut_off = || corrupt("a job", format!("{id} is cut off or garbled"));
+        Ok((id, Self::parts(created_at, text).ok_or_else(cut_off)?))
+    }
+
+    fn parts(created_at: i64, text: &Bytes) -> Option<Self> {
+        let asked: i64 = number(text.get(FRONT - MOMENT..FRONT)?)?;
         let apart = text.get(LETTER)?.eq_ignore_ascii_case(&b'a');
-        let mut at = STAMP + FRONT;
+        let mut at = FRONT;
         let mut piece = || {
             let length = usize::try_from(number(text.get(at..at + LENGTH)?)?).ok()?;
             let from = at + LENGTH;
@@ -132,7 +146,7 @@ impl Submitted {
         let lane = String::from_utf8(piece()?.to_vec()).ok()?;
         piece()?;
         let fixed = serde_json::from_slice(piece()?).ok()?;
-        let payload = text.split_off(at);
+        let payload = text.slice(at..);
         Some(Self {
             created_at: Moment::from_millis(created_at),
             due_at: Moment::from_millis(asked.max(created_at)),
@@ -167,13 +181,13 @@ pub(super) async fn read(
         let answer = server.query(shard, redis::cmd("MGET").arg(keys), Patience::Worker).await?;
         let mut payloads = Fields::of(answer)?;
         for place in places {
-            found[place].payload = payloads.bytes()?;
+            found[place].payload = payloads.bytes()?.into();
         }
     }
     Ok(found)
 }
 
-fn number(digits: &[u8]) -> Option<i64> {
+pub(super) fn number(digits: &[u8]) -> Option<i64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -210,7 +224,8 @@ mod tests {
         for length in [0, INSIDE, INSIDE + 1] {
             // given what the script keeps and gives
             let payload = Bytes::from(vec![b'x'; length]);
-            let given = Given::of(&"acme".parse().unwrap(), 1, 2, &job(payload.clone())).unwrap();
+            let tenant = "acme".parse().unwrap();
+            let given = Given::of(&tenant, 1, 2, &job(payload.clone()), INSIDE).unwrap();
             assert_eq!(given.apart.is_none(), length <= INSIDE);
             let stamp = format!("{:013}{:014}{:010}", 1_600_000_000_000_u64, 5, 6);
             let text = [stamp.as_bytes(), &given.text].concat();
@@ -224,13 +239,13 @@ mod tests {
             assert_eq!(read.lane, "send\u{1}acme\u{1}custom:l");
             assert_eq!((read.fixed.kind.as_str(), read.fixed.items), ("send", 3));
             let inside = if given.apart.is_some() { Vec::new() } else { payload.to_vec() };
-            assert_eq!((read.payload, read.apart), (inside, length > INSIDE));
+            assert_eq!((read.payload.to_vec(), read.apart), (inside, length > INSIDE));
         }
     }
 
     #[test]
     fn what_is_cut_off_is_said_to_be() {
-        let given = Given::of(&"acme".parse().unwrap(), 1, 0, &job(Bytes::new())).unwrap();
+        let given = Given::of(&"acme".parse().unwrap(), 1, 0, &job(Bytes::new()), INSIDE).unwrap();
         let text = [&[b'0'; STAMP][..], &given.text].concat();
         for length in 0..text.len() {
             assert!(Submitted::of(JobId::from_u128(7), text[..length].to_vec()).is_err());

@@ -1,6 +1,6 @@
 //! Jobs on their way in.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jobs::contract::{JobId, LaneName, Moment, TenantId};
@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::LanePolicy;
 
 /// High before normal before low, inside a lane.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Before everything else in the lane.
@@ -50,6 +52,31 @@ pub struct NewJob {
     pub tags: Vec<String>,
     /// The request that submitted it: `req_…`, `cron:<name>`, `cli`.
     pub request_id: String,
+}
+
+impl NewJob {
+    /// Whether it may be kept together with others that wait in its lane: nothing sets it apart.
+    fn is_plain(&self) -> bool {
+        self.run_at.is_none() && self.unique.is_none()
+    }
+
+    /// Gives jobs that will wait together ids that belong together: a queue may keep such jobs as one, and
+    /// move them many at a time. Any other ids do as well.
+    pub fn name_together(jobs: &mut [Self]) {
+        let mut groups: HashMap<(String, LaneName, Priority), Vec<&mut Self>> = HashMap::new();
+        for job in jobs.iter_mut().filter(|job| job.is_plain()) {
+            groups
+                .entry((job.queue.clone(), job.lane.clone(), job.priority))
+                .or_default()
+                .push(job);
+        }
+        for group in groups.values_mut().filter(|group| group.len() > 1) {
+            for some in group.chunks_mut(JobId::MOST_TOGETHER) {
+                let ids = JobId::together(some.len());
+                some.iter_mut().zip(ids).for_each(|(job, id)| job.id = id);
+            }
+        }
+    }
 }
 
 /// Jobs to take in together.

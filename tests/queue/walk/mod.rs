@@ -16,7 +16,7 @@ use self::steps::{LANES, LEASE, MOST_CRASHES, Step, TENANTS, policy, steps};
 use super::{
     clock::{START, TestClock},
     exam::Adapter,
-    jobs::{QUEUE, SECOND, job, lane, limit, submission, tenant},
+    jobs::{QUEUE, SECOND, done, job, lane, limit, submission, tenant, together},
     model::{Job, Model, State},
 };
 
@@ -37,11 +37,14 @@ impl Walk<'_> {
         self.queues.swap(0, 1);
         let queue = Arc::clone(&self.queues[0]);
         match step {
-            Step::Enqueue { of, count, priority, delay, policy } => {
-                self.enqueue(of, count, priority, delay, policy).await;
+            Step::Enqueue { of, count, priority, delay, policy, as_one } => {
+                let delay = delay.map(Duration::from_millis);
+                self.enqueue(of, count, priority, delay, policy, as_one).await;
             }
             Step::Claim { max } => self.claim(max).await,
             Step::Extend { .. } | Step::Settle { .. } => self.with_lease(step).await,
+            Step::ExtendLast { count } => self.extend_last(count).await,
+            Step::CompleteLast { count } => self.complete_last(count).await,
             Step::Cancel { .. } | Step::Retry { .. } | Step::Discard { .. } => {
                 self.with_job(step).await;
             }
@@ -87,15 +90,17 @@ impl Walk<'_> {
         (of, name): (usize, usize),
         count: usize,
         priority: Priority,
-        delay: Option<u64>,
+        delay: Option<Duration>,
         index: usize,
+        as_one: bool,
     ) {
         let (of, name) = (TENANTS[of], LANES[name]);
         let now = self.model.now;
-        let run_at = delay.map(|ms| now.plus(Duration::from_millis(ms)));
+        let run_at = delay.map(|delay| now.plus(delay));
         let policy = policy(index);
         let new = |_| NewJob { priority, run_at, policy: Arc::new(policy.clone()), ..job(name) };
         let batch: Vec<NewJob> = (0..count).map(new).collect();
+        let batch = if as_one { together(batch) } else { batch };
         for job in &batch {
             let later = run_at.filter(|at| *at > now);
             self.ids.push((job.id, of));
@@ -146,6 +151,27 @@ impl Walk<'_> {
             let held = queue.extend(&[lease], LEASE).await.unwrap();
             assert_eq!(held, [self.model.extend(lease, LEASE)]);
         }
+    }
+
+    fn last_leases(&self, count: usize) -> Vec<LeaseRef> {
+        let from = self.leases.len().saturating_sub(count);
+        self.leases[from..].to_vec()
+    }
+
+    async fn extend_last(&mut self, count: usize) {
+        let leases = self.last_leases(count);
+        let held = self.queues[0].extend(&leases, LEASE).await.unwrap();
+        let expected: Vec<_> = leases.iter().map(|l| self.model.extend(*l, LEASE)).collect();
+        assert_eq!(held, expected);
+    }
+
+    async fn complete_last(&mut self, count: usize) {
+        let leases = self.last_leases(count);
+        let settlement = |lease| Settlement { lease, verdict: done(), refund: false };
+        let settled = self.queues[0].settle(leases.iter().copied().map(settlement).collect()).await;
+        let expected: Vec<_> =
+            leases.iter().map(|l| self.model.settle(*l, &done(), false)).collect();
+        assert_eq!(settled.unwrap(), expected);
     }
 
     async fn with_job(&mut self, step: Step) {

@@ -22,12 +22,21 @@ pub(super) enum Step {
         priority: Priority,
         delay: Option<u64>,
         policy: usize,
+        /// With ids that belong together, where a queue may keep jobs as one.
+        as_one: bool,
     },
     Claim {
         max: usize,
     },
     Extend {
         lease: usize,
+    },
+    /// Renews, or ends, what was claimed last, in one call.
+    ExtendLast {
+        count: usize,
+    },
+    CompleteLast {
+        count: usize,
     },
     Settle {
         lease: usize,
@@ -133,19 +142,25 @@ fn ending() -> impl Strategy<Value = Ending> {
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let of = || (0..TENANTS.len(), 0..LANES.len());
     let priority = prop_oneof![Just(Priority::High), Just(Priority::Normal), Just(Priority::Low)];
-    let enqueue = (of(), 1..6_usize, priority, proptest::option::of(0..40_000_u64), 0..5_usize)
-        .prop_map(|(of, count, priority, delay, policy)| Step::Enqueue {
+    let delay = prop_oneof![2 => Just(None), 1 => (0..40_000_u64).prop_map(Some)];
+    let enqueue = (of(), 1..8_usize, priority, delay, 0..5_usize, any::<bool>()).prop_map(
+        |(of, count, priority, delay, policy, as_one)| Step::Enqueue {
             of,
             count,
             priority,
             delay,
             policy,
-        });
+            as_one,
+        },
+    );
     let any_index = || any::<usize>();
     let step = prop_oneof![
         5 => enqueue,
         8 => (0..9_usize).prop_map(|max| Step::Claim { max }),
+        1 => (32..60_usize).prop_map(|max| Step::Claim { max }),
         2 => any_index().prop_map(|lease| Step::Extend { lease }),
+        1 => (1..9_usize).prop_map(|count| Step::ExtendLast { count }),
+        2 => (1..9_usize).prop_map(|count| Step::CompleteLast { count }),
         8 => (any_index(), ending(), any::<bool>())
             .prop_map(|(lease, verdict, refund)| Step::Settle { lease, verdict, refund }),
         2 => any_index().prop_map(|job| Step::Cancel { job }),

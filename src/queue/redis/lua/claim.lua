@@ -12,8 +12,9 @@
 --
 -- Gives {time, next moment or '', job…}, each job its id, behind which at any but its first claim
 -- stands more (JSON: fence, attempt, crashes, due_at, cursor; and at every claim from a lane with
--- shared limits, these). What was submitted is read apart: it
--- never changes, and would go through here twice.
+-- shared limits, these). Jobs of a bundle are given in one: '*', its head, the number of the first and how
+-- many (4 each), when they were submitted (13), where their texts begin and the last one ends (7 each).
+-- What was submitted is read apart: it never changes, and would go through here twice.
 local queue, worker, max, run = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lease, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local HISTORY = 50
@@ -56,13 +57,11 @@ local function again(job, drawn, shared)
     due_at = job.due_at or nil, cursor = job.cursor or nil, shared = shared or nil })
 end
 
-local ids, old, tickets, number = {}, {}, {}, 0
+local old = {}
 for _, piece in ipairs(pieces) do
-  for at = piece.first, piece.last do
+  for at = piece.first or 1, piece.last or 0 do
     local name = piece.tickets[at]
-    number = number + 1
-    tickets[number], ids[number] = name, sub(name, 29)
-    if byte(name, 28) == MET then old[#old + 1] = ids[number] end
+    if byte(name, 28) == MET then old[#old + 1] = sub(name, 29) end
   end
 end
 if old[1] then load_jobs(old) end
@@ -70,40 +69,85 @@ if old[1] then load_jobs(old) end
 -- What the states of jobs that are claimed for the first time have in common.
 local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
 local states, leases, served, permits = {}, {}, {}, {}
-local till, made = moment(now + lease), 0
-number = 0
+local till, made, number = moment(now + lease), 0, 0
 
-local function draw_for(buckets, id, fence)
+local function hold(lease_)
+  local last = #leases
+  leases[last + 1], leases[last + 2] = till, lease_
+end
+
+local function draw_for(buckets, permit)
   for _, bucket in ipairs(buckets) do
     permits[bucket] = permits[bucket] or {}
-    table.insert(permits[bucket], id .. ':' .. fence)
+    table.insert(permits[bucket], permit)
   end
+end
+
+-- Claims jobs that wait by themselves; answers how many.
+local function claim_single(piece, lane, drawn)
+  local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
+    begun = 1, started_at = now, drawn = drawn or nil })
+  local more = lane.shared and cjson.encode({ fence = 1, attempt = 1, crashes = 0, shared = lane.shared })
+  for place = piece.first, piece.last do
+    local name = piece.tickets[place]
+    local id, fence = sub(name, 29), 1
+    if byte(name, 28) ~= MET then
+      made = made + 2
+      states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. back
+      reply[#reply + 1] = more and id .. more or id
+    else
+      reply[#reply + 1] = id .. again(known[id], drawn, lane.shared)
+      fence = known[id].fence
+    end
+    hold(id)
+    if drawn then draw_for(drawn, id .. ':' .. fence) end
+  end
+  -- They are the first of their priority.
+  redis.call('ZREMRANGEBYRANK', waits(lane, piece.index - 1), 0, piece.last - piece.first)
+  return piece.last - piece.first + 1
+end
+
+-- The next of a bundle, under one lease.
+local function take_together(b, from, upto, lane, drawn)
+  local first, version, count = four(from), version_text(), upto - from + 1
+  put('HSET', key('takes'), b.head .. first,
+    cmsgpack.pack({ upto, now, version, worker, lane.id, drawn or nil }))
+  set_records(b.head, from, string.rep(held_record(first, version), count))
+  reply[#reply + 1] = '*' .. b.head .. first .. four(count) .. b.run_at .. offsets_of(b.head, b.count, from, upto)
+  hold(b.head .. first)
+end
+
+-- The next of a bundle, each kept apart: what limits that all tenants share admit is settled one by one.
+local function take_apart(b, from, upto, lane, drawn)
+  for n = from, upto do
+    local id = id_in(b.head, n)
+    reply[#reply + 1] = id .. again(load_job(id), drawn, lane.shared)
+    hold(id)
+  end
+end
+
+local function claim_bundle(piece, lane, drawn)
+  local b, from, upto = piece.bundle, piece.from, piece.upto
+  local take = lane.shared and take_apart or take_together
+  take(b, from, upto, lane, drawn)
+  if drawn then
+    local front_ = sub(b.head, 1, 22)
+    for n = from, upto do draw_for(drawn, front_ .. four(n) .. ':1') end
+  end
+  local waits_ = waits(lane, piece.index - 1)
+  redis.call('ZREMRANGEBYRANK', waits_, 0, 0)
+  if upto < b.last then
+    piece.after = ticket_for(b, upto + 1, b.last)
+    redis.call('ZADD', waits_, '0', piece.after)
+  end
+  return upto - from + 1
 end
 
 local function claim_piece(piece)
   local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
-  local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
-    begun = 1, started_at = now, drawn = drawn or nil })
-  local more = lane.shared and cjson.encode({ fence = 1, attempt = 1, crashes = 0, shared = lane.shared })
-  local taken = piece.last - piece.first + 1
-  for place = number + 1, number + taken do
-    local id, name, fence = ids[place], tickets[place], 1
-    if byte(name, 28) ~= MET then
-      made = made + 2
-      states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. back
-      reply[place + 2] = more and id .. more or id
-    else
-      reply[place + 2] = id .. again(known[id], drawn, lane.shared)
-      fence = known[id].fence
-    end
-    leases[2 * place - 1], leases[2 * place] = till, id
-    if drawn then draw_for(drawn, id, fence) end
-  end
+  local taken = (piece.bundle and claim_bundle or claim_single)(piece, lane, drawn)
   number = number + taken
-  -- They are the first of their priority.
-  redis.call('ZREMRANGEBYRANK', waits(lane, piece.index - 1), 0, taken - 1)
-  local after = piece.tickets[piece.last + 1]
-  lane.heads[piece.index] = after and run_of(after) or false
+  lane.heads[piece.index] = piece.after and run_of(piece.after) or false
   lane.waiting[piece.index] = lane.waiting[piece.index] - taken
   lane.turn, lane.running = turn + number, lane.running + taken
   tenant_turns[queue .. SEP .. lane.tenant], served[lane.tenant] = lane.turn, lane.turn

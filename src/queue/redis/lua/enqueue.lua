@@ -4,9 +4,12 @@
 -- ARGV[1] the time
 -- ARGV[2] how many submissions; then for each:
 --         tenant; its key (empty: not remembered), its fingerprint, its answer, how long it is kept
---         (ms); how many lanes, and for each its id and policy (JSON); how many jobs, and for each what
---         is submitted (see `records`), behind which come its uniqueness key and its payload, if the
---         text says so. No id is there twice in a submission.
+--         (ms); how many lanes, and for each its id and policy (JSON); how many bundles (see `bundles`),
+--         and for each its head, how many jobs it has, the number of its lane, its priority (0 first), the
+--         place of its first job among those of the submission, and its text, the stamp left open; how
+--         many other jobs, and for each what is submitted (see `records`), behind which come its
+--         uniqueness key and its payload, if the text says so. No id is there twice in a submission, and
+--         where a job has a uniqueness key, there are no bundles.
 --
 -- Gives for each {'fresh'}, followed by all ids if some are others than those submitted; {'replayed',
 -- answer}, {'reused'}, or {'taken', id} for an id that is there.
@@ -41,6 +44,12 @@ local function read_submission()
   for number = 1, tonumber(count) do
     local id, policy = read(2)
     s.lanes[number] = { id = id, policy = policy }
+  end
+  s.bundles = {}
+  for number = 1, tonumber(read(1)) do
+    local head, jobs, lane, priority, place, text = read(6)
+    s.bundles[number] = { head = head, count = tonumber(jobs), lane = lane, index = tonumber(priority) + 1,
+      place = tonumber(place), text = text }
   end
   read_jobs(s, tonumber(read(1)))
   return s
@@ -82,7 +91,14 @@ local function look(s)
   end
   local there = values_of(JOBS, s.ids)
   for number = 1, #there do
-    if there[number] and s.texts[number] then return { 'taken', s.ids[number] } end
+    local id = s.ids[number]
+    if s.texts[number] and (there[number] or (place_of(id) and load_member(id))) then return { 'taken', id } end
+  end
+  -- Who named one job of a bundle named them all.
+  for _, b in ipairs(s.bundles) do
+    if redis.call('EXISTS', key('bundle', b.head)) == 1 or redis.call('HEXISTS', JOBS, b.head) == 1 then
+      return { 'taken', b.head }
+    end
   end
 end
 
@@ -123,6 +139,16 @@ local function leave(named)
   named.lane.jobs = named.lane.jobs + named.count
 end
 
+local function take_bundle_in(s, b, stamp, arrival)
+  local named, last = meet(s, b.lane), b.count - 1
+  redis.call('SET', key('bundle', b.head), b.text)
+  redis.call('SETRANGE', key('bundle', b.head), 0, stamp)
+  put('ZADD', key('ids'), '0', b.head .. four(last))
+  table.insert(named.waiting[b.index], '0')
+  table.insert(named.waiting[b.index], bundle_ticket(now_text, arrival, b.place, b.head, 0, last, b.count))
+  named.counts[b.index], named.count = named.counts[b.index] + b.count, named.count + b.count
+end
+
 local function take_in(s)
   local arrival = string.format('%010d', redis.call('HINCRBY', key('meta'), 'arrivals', 1))
   local stamp, at_once = now_text .. version_text() .. arrival, now_text .. arrival
@@ -154,6 +180,7 @@ local function take_in(s)
   end
   put_all('HSET', JOBS, jobs)
   put_all('ZADD', key('ids'), names)
+  for _, b in ipairs(s.bundles) do take_bundle_in(s, b, stamp, arrival) end
   for _, met in ipairs(s.lanes) do
     if met.lane then leave(met) end
   end

@@ -19,9 +19,14 @@ local function enter_waiting(job, lane)
 end
 
 local function leave_waiting(job, lane)
-  local name, index = ticket(job), job.priority + 1
-  put('ZREM', waits(lane, job.priority), name)
-  if tonumber(job.run_at) > now then put('ZREM', key('scheduled', lane.queue), name) end
+  local index = job.priority + 1
+  if job.member then
+    split_bundle(job, waits(lane, job.priority))
+  else
+    local name = ticket(job)
+    put('ZREM', waits(lane, job.priority), name)
+    if tonumber(job.run_at) > now then put('ZREM', key('scheduled', lane.queue), name) end
+  end
   lane.heads[index], lane.waiting[index] = false, lane.waiting[index] - 1
   tally(lane.queue, 'waiting', -1)
   touch(lane)
@@ -74,14 +79,40 @@ local function remove(ids)
     local job = known[id]
     local lane = lane_of(job.lane)
     leave_final(job, lane)
-    put('HDEL', JOBS, id)
-    put('HDEL', STATES, id)
-    put('ZREM', key('ids'), id)
+    if not job.member then
+      put('HDEL', JOBS, id)
+      put('HDEL', STATES, id)
+      put('ZREM', key('ids'), id)
+    end
+    drop_member(job)
     if is_apart(string.byte(job.letter)) then redis.call('UNLINK', key('payload', id)) end
     lane.jobs = lane.jobs - 1
     mark(lane)
   end
   if #ids > 0 then change() end
+end
+
+-- Deletes those of a bundle that completed, out of these records from a number on; answers how many.
+local function remove_range(head, from, records)
+  local left, count, lane = {}, 0, nil
+  for place = 0, #records / RECORD - 1 do
+    local record = record_in(records, place)
+    local letter = string.sub(record, 1, 1)
+    if letter == 'c' or letter == 'r' then
+      lane = lane or lane_of(take_of(head, string.sub(record, 2, 5)).lane)
+      if letter == 'r' then put('HDEL', key('results'), id_in(head, from + place)) end
+      record, count = 'g' .. string.sub(record, 2), count + 1
+    end
+    left[place + 1] = record
+  end
+  if count == 0 then return 0 end
+  set_records(head, from, table.concat(left))
+  tally(lane.queue, 'completed', -count)
+  lane.jobs = lane.jobs - count
+  mark(lane)
+  change()
+  shrink(head, count)
+  return count
 end
 
 -- Gives back what the job's claim drew. Lanes that draw on the same are looked at again, as many as

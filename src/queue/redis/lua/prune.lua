@@ -21,23 +21,57 @@ local function remove_all(ids)
   left = left - #ids
 end
 
--- Those that completed, as far as they are past their time, and how much of their list that is.
-local function completed(till)
-  local ids, past, seen = redis.call('LRANGE', key('completed'), 0, left - 1), {}, 0
-  load_jobs(ids)
-  for _, id in ipairs(ids) do
-    local job = known[id]
-    local there = job and job.state == 'completed'
-    if there and job.since > till then break end
-    seen = seen + 1
-    if there then past[#past + 1] = id end
+-- Removes some that completed together, if they are past their time and as far as they are there still;
+-- answers the number of the first that stays.
+local function remove_together(name, till)
+  local head, from, to = string.sub(name, 1, 26), tonumber(string.sub(name, 27, 30)), tonumber(string.sub(name, 31))
+  local upto = math.min(to, from + left - 1)
+  local records = records_of(head, from, upto)
+  for place = 0, upto - from do
+    local record = record_in(records, place)
+    local letter = string.sub(record, 1, 1)
+    if letter == 'c' or letter == 'r' then
+      if tonumber(string.sub(record, 6, 18)) > till then return from end
+      break
+    end
   end
-  return past, seen
+  left = left - remove_range(head, from, records)
+  return upto + 1
 end
 
-local past, seen = completed(now - tonumber(ARGV[3]))
-remove_all(past)
-if seen > 0 then redis.call('LTRIM', key('completed'), seen, -1) end
+-- Removes those that completed and are past their time: jobs, and ranges of bundles. Their list is in the
+-- order of time; what is gone from there is passed over.
+local function remove_completed(till)
+  local names, past, seen = redis.call('LRANGE', key('completed'), 0, left - 1), {}, 0
+  local single = {}
+  for _, name in ipairs(names) do
+    if #name == 26 then single[#single + 1] = name end
+  end
+  load_jobs(single)
+  for _, name in ipairs(names) do
+    if left <= 0 then break end
+    if #name == 26 then
+      local job = known[name]
+      local there = job and job.state == 'completed'
+      if there and job.since > till then break end
+      if there then
+        past[#past + 1] = name
+        left = left - 1
+      end
+    else
+      local stays = remove_together(name, till)
+      if stays <= tonumber(string.sub(name, 31)) then
+        redis.call('LSET', key('completed'), seen, string.sub(name, 1, 26) .. four(stays) .. string.sub(name, 31))
+        break
+      end
+    end
+    seen = seen + 1
+  end
+  remove(past)
+  if seen > 0 then redis.call('LTRIM', key('completed'), seen, -1) end
+end
+
+remove_completed(now - tonumber(ARGV[3]))
 for number, state in ipairs({ 'cancelled', 'failed' }) do
   remove_all(due(key('final', state), now - tonumber(ARGV[3 + number])))
 end

@@ -3,47 +3,133 @@
 -- KEYS[1] the shard
 -- ARGV[1] the time
 -- ARGV[2] how many lanes are looked at again for each refund, at most
--- ARGV[3…] a settlement each: id (26), fence (10 digits), and what becomes of the job: 'C' and its
---          result (JSON) for one that completed, or else JSON: state (waiting, completed, failed,
---          cancelled), outcome (for the history), and where they apply: run_at, wait, reason, error,
---          told (the history's error), result, skipped, park_until, park_reason (texts; JSON inside
---          where the port has values), and the flags done, back (the attempt), crashed, keep_error,
---          retryable, refund, unseen (the attempt did not happen), vanished (only if the lease is
---          over). No id is there twice.
+-- ARGV[3…] a settlement each: id (26), how many jobs of a bundle from this one on (4), fence (10
+--          digits), and what becomes of them: 'C' and its result (JSON) for one that completed, or 'C' for
+--          several; or else JSON: state (waiting, completed, failed, cancelled), outcome (for the
+--          history), and where they apply: run_at, wait, reason, error, told (the history's error),
+--          result, skipped, park_until, park_reason (texts; JSON inside where the port has values), and
+--          the flags done, back (the attempt), crashed, keep_error, retryable, refund, unseen (the attempt
+--          did not happen), vanished (only if the lease is over). No id is there twice.
 --
--- Gives a letter for each: that of the state which the job has now (see `records`), or '-' when the
+-- Gives a letter for each job: that of the state which the job has now (see `records`), or '-' when the
 -- fence was stale.
 local most = tonumber(ARGV[2])
 local byte, sub = string.byte, string.sub
-local ORDER = 37
+local COUNT, FENCE, ORDER, FIRST_FENCE = 27, 31, 41, '0000000001'
 local DONE = byte('C')
-local ids, reply = {}, {}
-for at = 3, #ARGV do ids[at - 2] = sub(ARGV[at], 1, 26) end
+local reply = {}
+
+-- The takes that this run met, by their heads.
+local takes, met = {}, {}
+
+-- The take that this job of a bundle runs in, as far as it is known or the job still runs.
+local function take_with(head, number)
+  local of = takes[head]
+  if not of then
+    of = {}
+    takes[head] = of
+  end
+  for _, take in ipairs(of) do
+    if take.first <= number and number <= take.last then return take end
+  end
+  local record = records_of(head, number, number)
+  local take = byte(record) == byte('p') and take_of(head, sub(record, 2, 5))
+  if not take or number > take.last then return nil end
+  take.held, take.ended = held_record(four(take.first), take.version), 0
+  take.records = records_of(head, take.first, take.last)
+  of[#of + 1], met[#met + 1] = take, take
+  return take
+end
+
+-- Says of jobs of a bundle that they completed, if all of them run under their first claim: their records
+-- are written anew. Whether it did.
+local function complete_members(order)
+  local head, number = place_of(sub(order, 1, 26))
+  if not head or byte(order, ORDER) ~= DONE or sub(order, FENCE, ORDER - 1) ~= FIRST_FENCE then return false end
+  local take, count = take_with(head, number), tonumber(sub(order, COUNT, FENCE - 1))
+  if not take then return false end
+  local place = number - take.first
+  if sub(take.records, place * RECORD + 1, (place + count) * RECORD) ~= string.rep(take.held, count) then
+    return false
+  end
+  local letter = 'c'
+  if #order > ORDER then
+    letter = 'r'
+    put('HSET', key('results'), sub(order, 1, 26), sub(order, ORDER + 1))
+  end
+  local record = letter .. sub(take.held, 2, 5) .. now_text .. version_text()
+  set_records(head, number, string.rep(record, count))
+  put('RPUSH', key('completed'), head .. four(number) .. four(number + count - 1))
+  take.ended = take.ended + count
+  return true, count
+end
+
+-- What follows for the lanes and leases of those takes.
+local function close_takes()
+  for _, take in ipairs(met) do
+    if take.ended > 0 then
+      local lane = lane_of(take.lane)
+      count_ended(lane, take.ended)
+      tally(lane.queue, 'completed', take.ended)
+    end
+    if take.ended > take.last - take.first then
+      put('ZREM', key('leases'), take.head .. four(take.first))
+    elseif take.ended > 0 then
+      end_lease(take)
+    end
+  end
+end
+
+-- The settlements that are left, one for each job: {where its letter belongs, id, fence, what becomes of
+-- it}.
+local function read_orders()
+  local left = {}
+  local function add(place, id, order)
+    left[#left + 1] = { place = place, id = id, fence = sub(order, FENCE, ORDER - 1), what = sub(order, ORDER) }
+  end
+  local place = 0
+  for at = 3, #ARGV do
+    local order = ARGV[at]
+    local done, count = complete_members(order)
+    if done then
+      reply[place + 1] = string.rep('c', count)
+      for more = 2, count do reply[place + more] = '' end
+    else
+      count = tonumber(sub(order, COUNT, FENCE - 1))
+      local head, number = sub(order, 1, 26), nil
+      if count > 1 then head, number = place_of(head) end
+      for more = 1, count do
+        add(place + more, number and id_in(head, number + more - 1) or head, order)
+      end
+    end
+    place = place + count
+  end
+  close_takes()
+  return left
+end
 
 -- Most jobs complete, and nothing more is to be done for them than to say so: the front of their state
 -- is written anew and their result put behind it. Answers those that are left.
-local function complete()
-  local states, ended, counts, left, done = {}, {}, {}, {}, 0
+local function complete(orders)
+  local states, ended, counts, left, done, ids = {}, {}, {}, {}, 0, {}
   local front, lane, part
+  for i, order in ipairs(orders) do ids[i] = order.id end
   local texts = values_of(STATES, ids)
-  for number = 1, #ids do
-    local text, order, letter = texts[number], ARGV[number + 2], nil
-    if text and byte(order, ORDER) == DONE and sub(text, 28, 38) == 'p' .. sub(order, 27, 36) then
-      letter = byte(text, 77)
-    end
+  for i, order in ipairs(orders) do
+    local text, what, letter = texts[i], order.what, nil
+    if text and byte(what) == DONE and sub(text, 28, 38) == 'p' .. order.fence then letter = byte(text, 77) end
     if letter == INSIDE or letter == APART then
       front = front or version_text() .. now_text .. 'c'
-      local id, result = ids[number], #order > ORDER and cmsgpack.pack(sub(order, ORDER + 1)) or ''
       done = done + 1
-      states[2 * done - 1], ended[done], reply[number] = id, id, 'c'
-      states[2 * done] = front .. sub(text, 29) .. result
+      states[2 * done - 1], ended[done], reply[order.place] = order.id, order.id, 'c'
+      states[2 * done] = front .. sub(text, 29) .. (#what > 1 and cmsgpack.pack(sub(what, 2)) or '')
       if not part or sub(text, LAST - 1, LAST - 2 + #part) ~= part then
         lane = lane_in(text)
         part = lane_part(lane)
       end
       counts[lane] = (counts[lane] or 0) + 1
     else
-      left[#left + 1] = number
+      left[#left + 1] = order
     end
   end
   put_all('HSET', STATES, states)
@@ -59,12 +145,12 @@ end
 
 local function is_held(job, fence, ending)
   if not job or job.state ~= 'processing' or job.fence ~= fence then return false end
-  return not ending.vanished or tonumber(redis.call('ZSCORE', key('leases'), job.id)) <= now
+  return not ending.vanished or tonumber(redis.call('ZSCORE', key('leases'), lease_of(job))) <= now
 end
 
-local function ending_of(order)
-  if byte(order, ORDER) ~= DONE then return cjson.decode(sub(order, ORDER)) end
-  local result = #order > ORDER and sub(order, ORDER + 1) or 'null'
+local function ending_of(what)
+  if byte(what) ~= DONE then return cjson.decode(what) end
+  local result = #what > 1 and sub(what, 2) or 'null'
   return { state = 'completed', outcome = 'completed', result = result, done = true }
 end
 
@@ -109,17 +195,16 @@ local function carry_out(job, ending)
   save_job(job)
 end
 
-local left, loaded = complete(), {}
-for i, number in ipairs(left) do loaded[i] = ids[number] end
+local left, loaded = complete(read_orders()), {}
+for i, order in ipairs(left) do loaded[i] = order.id end
 load_jobs(loaded)
-for _, number in ipairs(left) do
-  local job, fence = known[ids[number]], tonumber(sub(ARGV[number + 2], 27, 36))
-  local ending = ending_of(ARGV[number + 2])
-  reply[number] = '-'
-  if is_held(job, fence, ending) then
+for _, order in ipairs(left) do
+  local job, ending = known[order.id], ending_of(order.what)
+  reply[order.place] = '-'
+  if is_held(job, tonumber(order.fence), ending) then
     if job.cancel_requested and not ending.done then ending = after_cancel(ending) end
     carry_out(job, ending)
-    reply[number] = LETTERS[ending.state]
+    reply[order.place] = LETTERS[ending.state]
   end
 end
 finish()

@@ -30,12 +30,12 @@ local function serve_again(r, one)
 end
 
 -- A lane with the room of its buckets and, once asked for, its first due jobs: `tickets` of the
--- priority that is read, of which those up to `due` may run and `at` is the next; `of` counts what
--- was taken by priority.
+-- priority that is read, of which those up to `due` may run and `at` is the next, from number `from` on if
+-- it is a bundle's. By priority, `of` counts the jobs that were taken, `passed` their tickets.
 local function bench_of(id)
   local lane = lane_of(id)
-  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, index = 0, tickets = {}, at = 1, due = 0,
-    buckets = {}, room = {} }
+  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, passed = { 0, 0, 0 }, index = 0,
+    tickets = {}, at = 1, due = 0, buckets = {}, room = {} }
   for _, limit in ipairs(lane.limits) do
     local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit)
     if not bench.room[bucket] then table.insert(bench.buckets, bucket) end
@@ -49,8 +49,8 @@ end
 local function read_heads(bench, want)
   local lane = bench.lane
   for index = math.max(bench.index, 1), 3 do
-    local skip = bench.of[index]
-    if lane.waiting[index] > skip then
+    local skip = bench.passed[index]
+    if lane.waiting[index] > bench.of[index] then
       local tickets = redis.call('ZRANGE', waits(lane, index - 1), skip, skip + want)
       local due = math.min(#tickets, want)
       while due > 0 and run_of(tickets[due]) > now_text do due = due - 1 end
@@ -75,17 +75,49 @@ local function allowed(bench, drawn)
   return most
 end
 
+-- Puts the next jobs of a bundle behind `taken`, with those before them if these came last. Answers how
+-- many.
+local function give_bundle(bench, most, taken)
+  local ticket, piece = bench.tickets[bench.at], taken[#taken]
+  local b = bench.bundle or bundle_in(ticket)
+  local from = bench.from or b.number
+  local upto = math.min(from + most - 1, b.last)
+  if piece and piece.bundle == b then
+    piece.upto = upto
+  else
+    taken[#taken + 1] = { bench = bench, index = bench.index, bundle = b, from = from, upto = upto,
+      after = bench.tickets[bench.at + 1] }
+  end
+  if upto < b.last then
+    bench.bundle, bench.from = b, upto + 1
+  else
+    bench.bundle, bench.from, bench.at = nil, nil, bench.at + 1
+    bench.passed[bench.index] = bench.passed[bench.index] + 1
+  end
+  return upto - from + 1
+end
+
+-- The same for jobs that wait by themselves, up to the next bundle.
+local function give_single(bench, most, taken)
+  local first, tickets = bench.at, bench.tickets
+  local last, furthest = first, math.min(first + most - 1, bench.due)
+  while last < furthest and not is_bundle(tickets[last + 1]) do last = last + 1 end
+  taken[#taken + 1] = { bench = bench, index = bench.index, tickets = tickets, first = first, last = last,
+    after = tickets[last + 1] }
+  bench.at = last + 1
+  bench.passed[bench.index] = bench.passed[bench.index] + last - first + 1
+  return last - first + 1
+end
+
 -- The lane's next jobs, at most `run`, as far as it has some and its limits admit them: put behind
 -- `taken`, in pieces of one priority each. Answers how many.
 local function give(bench, drawn, run, left, taken)
   local most, given = math.min(allowed(bench, drawn), run), 0
   while given < most and bench.index < 4 do
     if bench.at <= bench.due then
-      local last = math.min(bench.at + most - given - 1, bench.due)
-      taken[#taken + 1] = { bench = bench, index = bench.index, tickets = bench.tickets, first = bench.at,
-        last = last }
-      local count = last - bench.at + 1
-      bench.of[bench.index], given, bench.at = bench.of[bench.index] + count, given + count, last + 1
+      local give_ = is_bundle(bench.tickets[bench.at]) and give_bundle or give_single
+      local count = give_(bench, most - given, taken)
+      bench.of[bench.index], given = bench.of[bench.index] + count, given + count
     elseif not read_heads(bench, math.min(math.max(HEADS_READ, run, bench.taken * 2), left)) then
       break
     end

@@ -42,8 +42,8 @@ end
 
 -- Jobs as {JSON of their state and of what holds their lane back, JSON of their fixed part}.
 local function views_of(ids)
-  local texts, views = values_of(JOBS, ids), {}
   load_jobs(ids)
+  local texts, views = texts_of(ids), {}
   for number, id in ipairs(ids) do
     if texts[number] then
       local s = submitted(texts[number])

@@ -216,12 +216,25 @@ impl Server {
         command: &Cmd,
         patience: Patience,
     ) -> Result<Value, QueueError> {
+        let answers = self.query_all(shard, std::slice::from_ref(command), patience).await?;
+        Ok(answers.into_iter().next().unwrap_or(Value::Nil))
+    }
+
+    /// Sends several in one round trip.
+    pub(super) async fn query_all(
+        &self,
+        shard: usize,
+        commands: &[Cmd],
+        patience: Patience,
+    ) -> Result<Vec<Value>, QueueError> {
         let until = topology::until(self.patience(patience));
-        let mut commands = Pipeline::new();
-        commands.add_command(command.clone());
-        let answers = async { Ok(self.topology.send(shard, Way::Shared, &commands, until).await?) };
+        let mut pipeline = Pipeline::new();
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        let answers = async { Ok(self.topology.send(shard, Way::Shared, &pipeline, until).await?) };
         let answers = self.in_time(shard, Way::Shared, patience, answers).await?;
-        Ok(answers.into_iter().next().unwrap_or(Value::Nil).extract_error()?)
+        answers.into_iter().map(|answer| Ok(answer.extract_error()?)).collect()
     }
 
     /// Waits for an answer of a shard's server, and doubts a connection whose answer is overdue.

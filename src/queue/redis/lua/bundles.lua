@@ -1,0 +1,221 @@
+-- Part of scripts that touch jobs: bundles.
+--
+-- Jobs that were submitted together, wait in one lane and may run at once, are kept as one text, and
+-- moved many at a time, for as long as they fare as most jobs do: they wait, are claimed once, and
+-- complete. As soon as anything else happens to one, it is kept apart, like a job that came alone.
+--
+-- The ids of a bundle differ in their last four digits alone, which count from 0000: that one is the
+-- bundle's head, and names it. Its text: the stamp (see `records`), how many jobs there are (4), how many
+-- of them are neither apart nor gone (4); a record (32) of each job; where the text of each begins, and
+-- where the last one ends (7 each); what was submitted of each.
+--
+-- A record: a letter of FARES, 'a' (kept apart) or 'g' (gone); the number of the first job that was
+-- claimed together with this one (4); when it ended (13); its version (14).
+--
+-- What was claimed together is a take, and named by its head and its first number. It has one lease, and
+-- in `takes` (packed): the last number, the moment, the version, the worker, the lane, drawn buckets.
+local RECORD, OFFSET = 32, 7
+local COUNT_AT, LEFT_AT, RECORDS_AT = STAMP, STAMP + 4, STAMP + 8
+local FARES = { w = 'waiting', p = 'processing', c = 'completed', r = 'completed' }
+local NOT_ENDED = string.rep('0', 13)
+
+local function four(number)
+  return string.format('%04d', number)
+end
+
+-- The head of the bundle that the job may be in, and its number there.
+local function place_of(id)
+  local number = string.match(id, '^%d%d%d%d$', 23)
+  if number then return string.sub(id, 1, 22) .. '0000', tonumber(number) end
+end
+
+local function id_in(head, number)
+  return string.sub(head, 1, 22) .. four(number)
+end
+
+-- A part of the bundle's text; both ends count from 0, and are in it.
+local function cut(head, from, to)
+  return redis.call('GETRANGE', key('bundle', head), from, to)
+end
+
+local function records_of(head, from, to)
+  return cut(head, RECORDS_AT + from * RECORD, RECORDS_AT + (to + 1) * RECORD - 1)
+end
+
+local function record_in(records, place)
+  return string.sub(records, place * RECORD + 1, (place + 1) * RECORD)
+end
+
+local function set_records(head, from, records)
+  redis.call('SETRANGE', key('bundle', head), RECORDS_AT + from * RECORD, records)
+end
+
+-- Where the texts of these jobs begin, and where the last one ends.
+local function offsets_of(head, count, from, to)
+  local at = RECORDS_AT + count * RECORD
+  return cut(head, at + from * OFFSET, at + (to + 2) * OFFSET - 1)
+end
+
+local function size_of(front)
+  return tonumber(string.sub(front, COUNT_AT + 1, COUNT_AT + 4))
+end
+
+-- The jobs from this number on that were claimed together.
+local function take_of(head, first)
+  local packed = redis.call('HGET', key('takes'), head .. first)
+  if not packed then return nil end
+  local v = cmsgpack.unpack(packed)
+  return { head = head, first = tonumber(first), last = v[1], at = v[2], version = v[3], worker = v[4],
+    lane = v[5], drawn = v[6] }
+end
+
+-- The record of a job that runs, if it is of this take.
+local function held_record(first, version)
+  return 'p' .. first .. NOT_ENDED .. version
+end
+
+-- What is known of a job since it was claimed.
+local function tell_claimed(job, record)
+  local member = job.member
+  local take = take_of(member.head, member.first)
+  job.fresh, job.wait = nil, nil
+  job.state, job.since, job.version = 'processing', take.at, take.version
+  job.fence, job.attempt, job.begun, job.begun_at, job.started_at = 1, 1, 1, take.at, take.at
+  job.worker, job.drawn = take.worker, take.drawn
+  if member.letter == 'p' then return end
+  job.state, job.since, job.version = 'completed', tonumber(string.sub(record, 6, 18)), string.sub(record, 19)
+  job.outcome, job.ended_at, job.drawn = 'completed', job.since, nil
+  job.result = member.letter == 'r' and redis.call('HGET', key('results'), job.id) or 'null'
+end
+
+-- The job of this id, if it is in a bundle.
+local function load_member(id)
+  local head, number = place_of(id)
+  local front = head and cut(head, 0, RECORDS_AT - 1) or ''
+  if front == '' or number >= size_of(front) then return nil end
+  local record = records_of(head, number, number)
+  local letter = string.sub(record, 1, 1)
+  if not FARES[letter] then return nil end
+  local offsets = offsets_of(head, size_of(front), number, number)
+  local from, till = tonumber(string.sub(offsets, 1, OFFSET)), tonumber(string.sub(offsets, OFFSET + 1))
+  local text = string.sub(front, 1, STAMP) .. cut(head, from, till - 1)
+  local job = untouched(id, submitted(text))
+  job.member = { head = head, number = number, letter = letter, first = string.sub(record, 2, 5), text = text }
+  if letter ~= 'w' then tell_claimed(job, record) end
+  return job
+end
+
+-- The lease of a job that runs.
+local function lease_of(job)
+  local member = job.member
+  return member and member.head .. member.first or job.id
+end
+
+-- How many jobs of a take still run under its lease.
+local function held_in(take)
+  local records, held = records_of(take.head, take.first, take.last), 0
+  local record = held_record(four(take.first), take.version)
+  for place = 0, take.last - take.first do
+    if record_in(records, place) == record then held = held + 1 end
+  end
+  return held
+end
+
+-- The lease of a take ends with the last job that runs under it.
+local function end_lease(take)
+  if held_in(take) == 0 then redis.call('ZREM', key('leases'), take.head .. four(take.first)) end
+end
+
+-- Nothing is in the bundle any more: those that are kept apart are listed by themselves.
+local function dissolve(head)
+  local last = size_of(cut(head, 0, RECORDS_AT - 1)) - 1
+  local records, takes, names = records_of(head, 0, last), {}, {}
+  for number = 0, last do
+    local record = record_in(records, number)
+    if string.sub(record, 1, 1) == 'a' then
+      names[#names + 1] = '0'
+      names[#names + 1] = id_in(head, number)
+    end
+    takes[string.sub(record, 2, 5)] = true
+  end
+  -- At once: one of them may be deleted in the same run.
+  put_all('ZADD', key('ids'), names)
+  for first in pairs(takes) do put('HDEL', key('takes'), head .. first) end
+  put('ZREM', key('ids'), head .. four(last))
+  redis.call('UNLINK', key('bundle', head))
+end
+
+local function shrink(head, by)
+  local left = cut(head, LEFT_AT, LEFT_AT + 3) - by
+  if left == 0 then return dissolve(head) end
+  redis.call('SETRANGE', key('bundle', head), LEFT_AT, four(left))
+end
+
+local function set_letter(head, number, letter)
+  redis.call('SETRANGE', key('bundle', head), RECORDS_AT + number * RECORD, letter)
+end
+
+-- From now on the job is kept like one that came alone.
+local function keep_apart(job)
+  local member = job.member
+  local lease = lease_of(job)
+  job.member = nil
+  put('HSET', JOBS, job.id, member.text)
+  set_letter(member.head, member.number, 'a')
+  if member.letter == 'p' then
+    redis.call('ZADD', key('leases'), redis.call('ZSCORE', key('leases'), lease), job.id)
+    end_lease(take_of(member.head, member.first))
+  elseif member.letter == 'r' then
+    put('HDEL', key('results'), job.id)
+  end
+  shrink(member.head, 1)
+end
+
+-- The job is deleted: one of a bundle, or one that was kept apart from it.
+local function drop_member(job)
+  local member = job.member
+  if member then
+    set_letter(member.head, member.number, 'g')
+    if member.letter == 'r' then put('HDEL', key('results'), job.id) end
+    return shrink(member.head, 1)
+  end
+  local head, number = place_of(job.id)
+  local front = head and cut(head, 0, RECORDS_AT - 1) or ''
+  if front ~= '' and number < size_of(front) then set_letter(head, number, 'g') end
+end
+
+-- A bundle's name where order counts: when it runs, its arrival, the place of its first job among those
+-- of the submission, 'b', its head, and the numbers of its first and last job and how many it had.
+local function bundle_ticket(run_at, arrival, place, head, number, last, count)
+  return run_at .. arrival .. four(place) .. 'b' .. head .. four(number) .. four(last) .. four(count)
+end
+
+local BUNDLE = string.byte('b')
+
+local function is_bundle(ticket)
+  return string.byte(ticket, 28) == BUNDLE
+end
+
+local function bundle_in(ticket)
+  return { run_at = string.sub(ticket, 1, 13), arrival = string.sub(ticket, 14, 23),
+    place = tonumber(string.sub(ticket, 24, 27)), head = string.sub(ticket, 29, 54),
+    number = tonumber(string.sub(ticket, 55, 58)), last = tonumber(string.sub(ticket, 59, 62)),
+    count = tonumber(string.sub(ticket, 63, 66)) }
+end
+
+-- The ticket of those of a bundle that wait from one number to another.
+local function ticket_for(b, from, till)
+  return bundle_ticket(b.run_at, b.arrival, b.place + from - b.number, b.head, from, till, b.count)
+end
+
+-- A waiting job leaves its bundle: those before it and those behind it wait on.
+local function split_bundle(job, waits_)
+  local arrival, place = string.sub(job.seq, 1, 10), tonumber(string.sub(job.seq, 11))
+  local front = job.run_at .. arrival
+  local ticket = redis.call('ZREVRANGEBYLEX', waits_, '(' .. front .. four(place + 1), '[' .. front,
+    'LIMIT', 0, 1)[1]
+  local b, number = bundle_in(ticket), job.member.number
+  redis.call('ZREM', waits_, ticket)
+  if number > b.number then redis.call('ZADD', waits_, '0', ticket_for(b, b.number, number - 1)) end
+  if number < b.last then redis.call('ZADD', waits_, '0', ticket_for(b, number + 1, b.last)) end
+end
