@@ -40,9 +40,10 @@ impl Verb for Settle {
         let mut running = running(tx, &ids).await?;
         let mut answers = Vec::with_capacity(self.0.len());
         for Settlement { lease, verdict, refund } in self.0 {
+            // A stale one beside the one that holds must not take its place.
             let held = running.get(&lease.id).is_some_and(|run| run.holds(lease.fence));
-            let run = running.remove(&lease.id).filter(|_| held && verdict != Verdict::Nothing);
-            let Some(run) = run else {
+            let settles = held && verdict != Verdict::Nothing;
+            let Some(run) = settles.then(|| running.remove(&lease.id)).flatten() else {
                 answers.push(Settled::Lost);
                 continue;
             };

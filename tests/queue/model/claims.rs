@@ -61,27 +61,37 @@ impl Model {
         self.jobs.iter().enumerate().filter(due).min_by_key(order).map(|(index, _)| index)
     }
 
-    pub(crate) fn claim(&mut self, max: usize, lease: Duration) -> (Vec<LeaseRef>, Option<Moment>) {
+    /// At most `max` jobs, and in a turn at most `run` of a lane.
+    pub(crate) fn claim(
+        &mut self,
+        max: usize,
+        run: usize,
+        lease: Duration,
+    ) -> (Vec<LeaseRef>, Option<Moment>) {
         if self.paused {
             return (Vec::new(), None);
         }
         let mut taken = Vec::new();
         while taken.len() < max {
-            let Some((lane, job)) = self.next() else { break };
-            taken.push(self.lease(lane, job, lease));
+            let Some(lane) = self.next() else { break };
+            for _ in 0..run.min(max - taken.len()) {
+                let Some(job) = self.next_of(&self.lanes[lane]) else { break };
+                taken.push(self.lease(lane, job, lease));
+            }
         }
         (taken, self.next_at())
     }
 
-    /// Whose turn it is: the lane and the job.
-    fn next(&self) -> Option<(usize, usize)> {
-        let ready = self
-            .lanes
-            .iter()
-            .enumerate()
-            .filter(|(_, lane)| !lane.paused && !self.full(lane) && self.held(lane).is_none());
-        let ready = ready.filter_map(|(at, lane)| Some((at, self.head(lane)?)));
-        ready.min_by_key(|(at, _)| {
+    /// The lane's next job, if it may give one.
+    fn next_of(&self, lane: &Lane) -> Option<usize> {
+        let open = !lane.paused && !self.full(lane) && self.held(lane).is_none();
+        self.head(lane).filter(|_| open)
+    }
+
+    /// The lane whose turn it is.
+    fn next(&self) -> Option<usize> {
+        let ready = (0..self.lanes.len()).filter(|at| self.next_of(&self.lanes[*at]).is_some());
+        ready.min_by_key(|at| {
             let lane = &self.lanes[*at];
             let tenant = self.tenants.iter().find(|(name, _)| *name == lane.tenant).unwrap();
             (tenant.1, lane.turn)

@@ -128,7 +128,7 @@ impl Walk<'_> {
         let most = u32::try_from(max).unwrap();
         let ask = Ask { queue: QUEUE.into(), worker: "w".into(), max: most, lease: LEASE };
         let got = self.queues[0].claim(&ask).await.unwrap();
-        let (expected, next_at) = self.model.claim(max, LEASE);
+        let (expected, next_at) = self.model.claim(max, ask.run() as usize, LEASE);
         let leases: Vec<LeaseRef> = got.jobs.iter().map(|c| c.lease).collect();
         assert_eq!(leases, expected);
         assert_eq!(got.next_at, next_at);
