@@ -60,6 +60,7 @@ scripts! {
     POLICY = DRAINS SHARD, LIMITS, LANES, part!("policy");
     DRAW = DRAINS SHARD, LIMITS, part!("draw");
     DRAW_SHARED = DRAINS SHARD, LIMITS, part!("draw_shared");
+    RETURN_SHARED = DRAINS SHARD, LIMITS, part!("return_shared");
     JOB = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("job");
     JOBS = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("jobs");
     LANES_PAGE = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("lanes_page");

@@ -11,9 +11,8 @@ use jobs::contract::Moment;
 use super::{
     claim::Head,
     error::corrupt,
-    keys::SEPARATOR,
     reply::Fields,
-    scripts::DRAW_SHARED,
+    scripts::{DRAW_SHARED, RETURN_SHARED},
     server::{Patience, Server},
     settle::{Order, carry_out},
 };
@@ -40,16 +39,23 @@ pub(super) async fn admit(
     }
     let buckets = buckets_of(&heads)?;
     let mut refusals: Vec<Option<Refusal>> = vec![None; heads.len()];
+    let mut drawn_at = BTreeMap::new();
     for (bucket, (limits, askers)) in &buckets {
         let asking: Vec<usize> =
             askers.iter().copied().filter(|asker| refusals[*asker].is_none()).collect();
-        let permits: Vec<String> = asking.iter().map(|asker| heads[*asker].permit()).collect();
-        let (drawn, refusal) = draw(server, bucket, limits, &permits).await;
+        let (at, drawn, refusal) = draw(server, bucket, limits, asking.len()).await;
+        drawn_at.insert(bucket, at);
         for asker in &asking[drawn..] {
             refusals[*asker].clone_from(&refusal);
         }
     }
-    give_permits_back(server, &heads, &buckets, &refusals).await;
+    if buckets.len() > 1 {
+        for (bucket, (_, askers)) in &buckets {
+            let refused = askers.iter().filter(|asker| refusals[**asker].is_some());
+            let permits: Vec<String> = refused.map(|asker| heads[*asker].permit()).collect();
+            give_permits_back(server, bucket, drawn_at[bucket], permits).await;
+        }
+    }
     let mut orders = Vec::new();
     for (head, refusal) in heads.iter().zip(&refusals) {
         if let Some(Refusal { until, limit }) = refusal.clone() {
@@ -84,22 +90,23 @@ fn buckets_of(heads: &[Head]) -> Result<Buckets, QueueError> {
     Ok(buckets)
 }
 
-/// Draws permits of a bucket; how many of them, and why not more.
+/// Draws permits of a bucket; when, how many of them, and why not more.
 async fn draw(
     server: &Server,
     bucket: &str,
     limits: &[Limit],
-    permits: &[String],
-) -> (usize, Option<Refusal>) {
-    if permits.is_empty() {
-        return (0, None);
+    permits: usize,
+) -> (Moment, usize, Option<Refusal>) {
+    if permits == 0 {
+        return (server.now(), 0, None);
     }
     match try_draw(server, bucket, limits, permits).await {
         Ok(drawn) => drawn,
         Err(error) => {
             tracing::warn!(%error, "a shared limit could not be asked");
             let limit = limits.first().map_or_else(String::new, |limit| limit.label.clone());
-            (0, Some(Refusal { until: server.now().plus(UNKNOWN), limit }))
+            let now = server.now();
+            (now, 0, Some(Refusal { until: now.plus(UNKNOWN), limit }))
         }
     }
 }
@@ -108,39 +115,29 @@ async fn try_draw(
     server: &Server,
     bucket: &str,
     limits: &[Limit],
-    permits: &[String],
-) -> Result<(usize, Option<Refusal>), QueueError> {
-    let mut arguments = vec![serde_json::to_string(limits).map_err(|e| corrupt("a limit", e))?];
-    arguments.extend_from_slice(permits);
+    permits: usize,
+) -> Result<(Moment, usize, Option<Refusal>), QueueError> {
+    let limits = serde_json::to_string(limits).map_err(|e| corrupt("a limit", e))?;
+    let arguments = [limits, permits.to_string()];
     let shard = server.shards.of_bucket(bucket);
     let answer = server.call(&DRAW_SHARED, shard, Patience::Worker, &arguments).await?;
     let mut fields = Fields::of(answer)?;
-    let drawn: usize = fields.number()?;
-    if drawn >= permits.len() {
-        return Ok((permits.len(), None));
+    let (at, drawn) = (fields.moment()?, fields.number()?);
+    if drawn >= permits {
+        return Ok((at, permits, None));
     }
-    Ok((drawn, Some(Refusal { until: fields.moment()?, limit: fields.text()? })))
+    Ok((at, drawn, Some(Refusal { until: fields.moment()?, limit: fields.text()? })))
 }
 
-/// Gives back what refused jobs drew on other buckets. What is lost on the way only makes them wait.
-async fn give_permits_back(
-    server: &Server,
-    heads: &[Head],
-    buckets: &Buckets,
-    refusals: &[Option<Refusal>],
-) {
-    for (bucket, (_, askers)) in buckets {
-        let refused = askers.iter().filter(|asker| refusals[**asker].is_some());
-        let permits: Vec<String> = refused.map(|asker| heads[*asker].permit()).collect();
-        if permits.is_empty() || buckets.len() == 1 {
-            continue;
-        }
-        let shard = server.shards.of_bucket(bucket);
-        let base = server.shards.base(shard);
-        let mut command = redis::cmd("ZREM");
-        command.arg(format!("{base}permits{SEPARATOR}{SEPARATOR}{bucket}")).arg(permits);
-        if let Err(error) = server.query(shard, &command, Patience::Worker).await {
-            tracing::warn!(%error, "permits of a shared limit could not be given back");
-        }
+/// Gives back what refused jobs drew. What is lost on the way only makes them wait.
+async fn give_permits_back(server: &Server, bucket: &str, at: Moment, permits: Vec<String>) {
+    if permits.is_empty() {
+        return;
+    }
+    let shard = server.shards.of_bucket(bucket);
+    let mut arguments = vec![bucket.to_owned(), at.millis().to_string()];
+    arguments.extend(permits);
+    if let Err(error) = server.call(&RETURN_SHARED, shard, Patience::Worker, &arguments).await {
+        tracing::warn!(%error, "permits of a shared limit could not be given back");
     }
 }

@@ -8,10 +8,10 @@ use postrider::queue::{Retention, Status};
 use super::{Job, Lane, Model, Permit, State};
 
 impl Model {
-    /// Forgets what is past its time, and says how many jobs, permits and lanes that were.
+    /// Forgets what is past its time, and says how many jobs and lanes that were.
     pub(crate) fn prune(&mut self, keep: &Retention) -> usize {
         let now = self.now;
-        let things = self.jobs.len() + self.permits.len() + self.lanes.len();
+        let things = self.jobs.len() + self.lanes.len();
         let kept = |status| match status {
             Status::Completed => keep.completed,
             Status::Cancelled => keep.cancelled,
@@ -39,7 +39,7 @@ impl Model {
             };
             self.permits.iter().any(drawn) || self.lanes.iter().any(named)
         });
-        things - self.jobs.len() - self.permits.len() - self.lanes.len()
+        things - self.jobs.len() - self.lanes.len()
     }
 }
 

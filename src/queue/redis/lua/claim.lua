@@ -76,13 +76,6 @@ local function hold(lease_)
   leases[last + 1], leases[last + 2] = till, lease_
 end
 
-local function draw_for(buckets, permit)
-  for _, bucket in ipairs(buckets) do
-    permits[bucket] = permits[bucket] or {}
-    table.insert(permits[bucket], permit)
-  end
-end
-
 -- Claims jobs that wait by themselves; answers how many.
 local function claim_single(piece, lane, drawn)
   local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
@@ -90,17 +83,15 @@ local function claim_single(piece, lane, drawn)
   local more = lane.shared and cjson.encode({ fence = 1, attempt = 1, crashes = 0, shared = lane.shared })
   for place = piece.first, piece.last do
     local name = piece.tickets[place]
-    local id, fence = sub(name, 29), 1
+    local id = sub(name, 29)
     if byte(name, 28) ~= MET then
       made = made + 2
       states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. back
       reply[#reply + 1] = more and id .. more or id
     else
       reply[#reply + 1] = id .. again(known[id], drawn, lane.shared)
-      fence = known[id].fence
     end
     hold(id)
-    if drawn then draw_for(drawn, id .. ':' .. fence) end
   end
   -- They are the first of their priority.
   redis.call('ZREMRANGEBYRANK', waits(lane, piece.index - 1), 0, piece.last - piece.first)
@@ -130,10 +121,6 @@ local function claim_bundle(piece, lane, drawn)
   local b, from, upto = piece.bundle, piece.from, piece.upto
   local take = lane.shared and take_apart or take_together
   take(b, from, upto, lane, drawn)
-  if drawn then
-    local front_ = sub(b.head, 1, 22)
-    for n = from, upto do draw_for(drawn, front_ .. four(n) .. ':1') end
-  end
   local waits_ = waits(lane, piece.index - 1)
   redis.call('ZREMRANGEBYRANK', waits_, 0, 0)
   if upto < b.last then
@@ -147,6 +134,7 @@ local function claim_piece(piece)
   local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
   local taken = (piece.bundle and claim_bundle or claim_single)(piece, lane, drawn)
   number = number + taken
+  for _, bucket in ipairs(drawn or {}) do permits[bucket] = (permits[bucket] or 0) + taken end
   lane.heads[piece.index] = piece.after and run_of(piece.after) or false
   lane.waiting[piece.index] = lane.waiting[piece.index] - taken
   lane.turn, lane.running = turn + number, lane.running + taken
@@ -157,7 +145,7 @@ end
 for _, piece in ipairs(pieces) do claim_piece(piece) end
 put_all('HSET', STATES, states)
 put_all('ZADD', key('leases'), leases)
-for bucket, drawn in pairs(permits) do draw(bucket, drawn) end
+for bucket, count in pairs(permits) do draw(bucket, count) end
 for tenant, last in pairs(served) do put('HSET', key('tenants', queue), tenant, last) end
 tally(queue, 'waiting', -count)
 tally(queue, 'processing', count)

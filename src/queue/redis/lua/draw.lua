@@ -12,6 +12,5 @@ local bucket = bucket_of(tenant, limit)
 widen(bucket, limit)
 local left = room(tenant, limit)
 if left == 0 then return { 0, 0, math.max(opens_at(tenant, limit), now) } end
-draw(bucket, { 'drawn:' .. redis.call('HINCRBY', key('meta'), 'drawn', 1) })
-write()
+draw(bucket, 1)
 return { 1, left - 1, now + limit[WINDOW] }

@@ -1,13 +1,15 @@
 -- Part of pruning: permits, lanes and buckets.
 
--- Removes at most `most` permits that no window counts any more; answers how many.
+-- Removes at most `most` entries of permits that no window counts any more; answers how many.
 local function spend_permits(buckets, most)
   local left = most
   for _, bucket in ipairs(buckets) do
-    local keep, permits = tonumber(redis.call('HGET', key('keeps'), bucket)) or 0, key('permits', bucket)
-    local old = redis.call('ZRANGEBYSCORE', permits, '-inf', now - keep, 'LIMIT', 0, left)
-    if #old > 0 then redis.call('ZREM', permits, unpack(old)) end
-    left = left - #old
+    local keep, permits = keep_of(bucket), key('permits', bucket)
+    for _, spent in ipairs({ permits, key('returned', bucket) }) do
+      local old = redis.call('ZRANGEBYSCORE', spent, '-inf', now - keep, 'LIMIT', 0, left)
+      if #old > 0 then redis.call('ZREM', spent, unpack(old)) end
+      left = left - #old
+    end
     local first = redis.call('ZRANGE', permits, 0, 0, 'WITHSCORES')[2]
     if first then
       redis.call('ZADD', key('spent'), first + keep, bucket)

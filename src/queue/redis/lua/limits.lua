@@ -1,46 +1,134 @@
 -- Part of scripts that touch lanes: permits, which are what limits count.
 --
--- A limit is a list: bucket, label, count, window (ms). A bucket is a zset of permits by the moment at
--- which they were drawn. A window admits a permit at `t` when fewer than `count` lie in
--- (t - window, t], so that a full window opens exactly when its `count`th newest permit is one window
--- old.
+-- A limit is a list: bucket, label, count, window (ms). A window admits a permit at `t` when fewer than
+-- `count` were drawn in (t - window, t], so that a full window opens exactly when its `count`th newest
+-- permit is one window old.
+--
+-- What was drawn on a bucket is a zset by moment. An entry says how many permits were drawn since the
+-- bucket's beginning, its own included (16 digits), how many are its own (10), and the latest moment of a
+-- permit that was given back (13). However many are drawn at once, they are one entry, and two entries
+-- count a window. What was given back lies in `returned`, by the moment at which it was drawn.
 local BUCKET, LABEL, COUNT, WINDOW = 1, 2, 3, 4
 
 local function bucket_of(tenant, limit)
   return tenant .. SEP .. limit[BUCKET]
 end
 
--- When the window has room for one more; 0 when it never was full.
-local function opens_at(tenant, limit)
-  local nth = math.max(limit[COUNT], 1) - 1
-  local permit = redis.call('ZREVRANGE', key('permits', bucket_of(tenant, limit)), nth, nth, 'WITHSCORES')
-  return permit[2] and permit[2] + limit[WINDOW] or 0
-end
-
--- How many permits the window admits now.
-local function room(tenant, limit)
-  local from = string.format('(%.17g', now - limit[WINDOW])
-  local used = redis.call('ZCOUNT', key('permits', bucket_of(tenant, limit)), from, '+inf')
-  return math.max(limit[COUNT] - used, 0)
+-- How long permits of the bucket are kept.
+local function keep_of(bucket)
+  return tonumber(redis.call('HGET', key('keeps'), bucket)) or 0
 end
 
 -- Keeps the bucket's permits for at least the limit's window.
 local function widen(bucket, limit)
-  local keep = tonumber(redis.call('HGET', key('keeps'), bucket)) or 0
-  if keep < limit[WINDOW] then
+  if keep_of(bucket) < limit[WINDOW] then
     redis.call('HSET', key('keeps'), bucket, string.format('%.17g', limit[WINDOW]))
   end
 end
 
--- Draws permits of one bucket.
-local function draw(bucket, permits)
-  local where = key('permits', bucket)
-  if redis.call('EXISTS', where) == 0 then
-    -- The first moment at which a permit of the bucket may be spent.
-    local keep = tonumber(redis.call('HGET', key('keeps'), bucket)) or 0
-    redis.call('ZADD', key('spent'), 'NX', now + keep, bucket)
+-- A script has room for 200 names: what nobody else calls has its own.
+local room, opens_at, draw, give_back
+do
+  local function entry_of(text, at)
+    if not text then return nil end
+    return { text = text, at = tonumber(at), sum = tonumber(string.sub(text, 1, 16)),
+      count = tonumber(string.sub(text, 17, 26)), returned = tonumber(string.sub(text, 27)) }
   end
-  for _, permit in ipairs(permits) do put('ZADD', where, now_text, permit) end
+
+  -- The newest entry of each bucket, and what windows hold, as this run knows them.
+  local newest, held_by = {}, {}
+
+  local function newest_of(bucket)
+    if newest[bucket] == nil then
+      local found = redis.call('ZREVRANGE', key('permits', bucket), 0, 0, 'WITHSCORES')
+      newest[bucket] = entry_of(found[1], found[2]) or false
+    end
+    return newest[bucket]
+  end
+
+  local function write_entry(bucket, at, sum, count, returned)
+    local text = string.format('%016.0f%010d%013.0f', sum, count, returned)
+    redis.call('ZADD', key('permits', bucket), moment(at), text)
+    newest[bucket], held_by[bucket] = { text = text, at = at, sum = sum, count = count, returned = returned }, nil
+  end
+
+  -- How many permits had been drawn up to a moment, itself included.
+  local function sum_at(bucket, moment_)
+    local permits = key('permits', bucket)
+    local before = redis.call('ZREVRANGEBYSCORE', permits, moment_, '-inf', 'LIMIT', 0, 1)[1]
+    if before then return tonumber(string.sub(before, 1, 16)) end
+    local first = entry_of(redis.call('ZRANGE', permits, 0, 0)[1])
+    return first.sum - first.count
+  end
+
+  -- How many permits were drawn after a moment, and are not given back.
+  local function drawn_since(bucket, moment_)
+    local last = newest_of(bucket)
+    if not last or last.at <= moment_ then return 0 end
+    local known_ = held_by[bucket] or {}
+    held_by[bucket] = known_
+    if not known_[moment_] then
+      local back = 0
+      if last.returned > moment_ then
+        back = redis.call('ZCOUNT', key('returned', bucket), string.format('(%.17g', moment_), '+inf')
+      end
+      known_[moment_] = last.sum - sum_at(bucket, moment_) - back
+    end
+    return known_[moment_]
+  end
+
+  -- How many permits the window admits now.
+  function room(tenant, limit)
+    return math.max(limit[COUNT] - drawn_since(bucket_of(tenant, limit), now - limit[WINDOW]), 0)
+  end
+
+  -- The moment of the `count`th newest permit, of which there are that many. As many entries, and one more
+  -- for each permit that was given back, have it among them; mostly it is the last of these.
+  local function moment_of(bucket, count)
+    local permits = key('permits', bucket)
+    local function at_rank(rank)
+      return tonumber(redis.call('ZREVRANGE', permits, rank, rank, 'WITHSCORES')[2])
+    end
+    local back = newest_of(bucket).returned > 0 and redis.call('ZCARD', key('returned', bucket)) or 0
+    local low, high = 0, math.min(count - 1 + back, redis.call('ZCARD', permits) - 1)
+    local at = at_rank(high)
+    if drawn_since(bucket, at) < count then return at end
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if drawn_since(bucket, at_rank(middle) - 1) >= count then high = middle else low = middle + 1 end
+    end
+    return at_rank(low)
+  end
+
+  -- When the window has room for one more; 0 when it has.
+  function opens_at(tenant, limit)
+    local bucket, count = bucket_of(tenant, limit), math.max(limit[COUNT], 1)
+    local last = newest_of(bucket)
+    if not last or last.sum < count or drawn_since(bucket, now - limit[WINDOW]) < count then return 0 end
+    return moment_of(bucket, count) + limit[WINDOW]
+  end
+
+  -- Draws permits of one bucket.
+  function draw(bucket, count)
+    local last = newest_of(bucket)
+    if not last then
+      -- The first moment at which a permit of the bucket may be spent.
+      redis.call('ZADD', key('spent'), 'NX', now + keep_of(bucket), bucket)
+      return write_entry(bucket, now, count, count, 0)
+    end
+    -- Entries stay in order, whatever the clock does.
+    write_entry(bucket, math.max(now, last.at), last.sum + count, count, last.returned)
+  end
+
+  -- Gives a permit of this name back that was drawn at a moment; whether it counted still.
+  function give_back(bucket, name, at)
+    local last = newest_of(bucket)
+    if not last or at <= now - keep_of(bucket) then return false end
+    if redis.call('ZADD', key('returned', bucket), 'NX', at, name) == 0 then return false end
+    redis.call('ZREM', key('permits', bucket), last.text)
+    write_entry(bucket, last.at, last.sum, last.count, math.max(last.returned, at))
+    return true
+  end
 end
 
 -- The bucket may be forgotten once it has neither permits nor lanes.

@@ -115,12 +115,12 @@ local function remove_range(head, from, records)
   return count
 end
 
--- Gives back what the job's claim drew. Lanes that draw on the same are looked at again, as many as
+-- Gives back what the job's claim drew at that moment. Lanes that draw on the same are looked at again, as many as
 -- `most`: there is one more permit, not one for each of them.
-local function refund(job, most)
+local function refund(job, at, most)
   for _, bucket in ipairs(job.drawn or {}) do
     local permit = job.id .. ':' .. string.format('%d', job.fence)
-    if redis.call('ZREM', key('permits', bucket), permit) == 1 then
+    if give_back(bucket, permit, at) then
       loosen(bucket)
       for _, id in ipairs(redis.call('SRANDMEMBER', key('drawers', bucket), most)) do
         local lane = lane_of(id)

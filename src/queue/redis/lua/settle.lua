@@ -170,7 +170,7 @@ local function take_attempt_back(job)
 end
 
 local function carry_out(job, ending)
-  local lane = lane_of(job.lane)
+  local lane, drawn_at = lane_of(job.lane), job.begun_at
   put('ZREM', key('leases'), job.id)
   count_ended(lane, 1)
   if ending.run_at then job.run_at = moment(math.max(ending.run_at, now)) end
@@ -189,7 +189,7 @@ local function carry_out(job, ending)
   else
     enter_final(job, lane, ending.state)
   end
-  if ending.refund then refund(job, most) end
+  if ending.refund then refund(job, drawn_at, most) end
   job.drawn = nil
   if ending.park_until then park(lane, ending.park_until, ending.park_reason) end
   save_job(job)
