@@ -7,6 +7,7 @@ use jobs::contract::{JobId, LaneName, TenantId};
 
 use super::{
     error::corrupt,
+    keys::SEPARATOR,
     submitted::{Given, STAMP, Submitted, number},
 };
 use crate::queue::{NewJob, Priority, QueueError};
@@ -18,6 +19,11 @@ const WAITS: &[u8; 32] = b"w0000000000000000000000000000000";
 /// The length of an offset, and of a job's number.
 const OFFSET: usize = 7;
 const NUMBER: usize = 4;
+
+/// Where the bundle with this head lies, below a shard's beginning.
+pub(super) fn key(base: &str, head: &str) -> String {
+    format!("{base}bundle{SEPARATOR}{head}")
+}
 
 /// Where the jobs of a submission are kept: by their places in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -181,5 +187,120 @@ impl Run {
         let next = head == of && number == first + self.count;
         self.count += usize::from(next);
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jobs::contract::Moment;
+
+    use super::*;
+    use crate::queue::LanePolicy;
+
+    fn job(lane: &str) -> NewJob {
+        NewJob {
+            id: JobId::generate(),
+            kind: "send".into(),
+            queue: "send".into(),
+            lane: LaneName::custom(lane),
+            policy: Arc::new(LanePolicy::default()),
+            payload: Bytes::from(format!("{{\"to\":\"{lane}\"}}")),
+            priority: Priority::Normal,
+            run_at: None,
+            max_attempts: 8,
+            unique: None,
+            total_items: 1,
+            tags: Vec::new(),
+            request_id: "cli".into(),
+        }
+    }
+
+    fn together(mut jobs: Vec<NewJob>) -> Vec<NewJob> {
+        NewJob::name_together(&mut jobs);
+        jobs
+    }
+
+    fn places(sorted: &Sorted) -> Vec<&[usize]> {
+        sorted.bundles.iter().map(|bundle| &bundle.places[..]).collect()
+    }
+
+    #[test]
+    fn what_waits_in_one_lane_is_kept_together() {
+        // given jobs of two lanes in turns, and one of a third
+        let jobs = together(["a", "b", "a", "b", "c", "a"].map(job).into());
+
+        // when
+        let sorted = sort(&jobs);
+
+        // then
+        assert_eq!(places(&sorted), [&[0, 2, 5][..], &[1, 3]]);
+        assert_eq!(sorted.single, [4]);
+    }
+
+    #[test]
+    fn long_bundles_count_on() {
+        let jobs = together((0..JobId::MOST_TOGETHER + 2).map(|_| job("a")).collect());
+        let sorted = sort(&jobs);
+        let lengths: Vec<_> = sorted.bundles.iter().map(|b| (b.before, b.places.len())).collect();
+        assert_eq!(lengths, [(0, JobId::MOST_TOGETHER), (JobId::MOST_TOGETHER, 2)]);
+    }
+
+    #[test]
+    fn a_lane_in_which_one_is_set_apart_is_kept_job_by_job() {
+        let later = Some(Moment::from_millis(1));
+        let long = Bytes::from(vec![b'1'; LONGEST + 1]);
+        type Change = Box<dyn Fn(NewJob) -> NewJob>;
+        let changes: [Change; 4] = [
+            Box::new(move |job| NewJob { run_at: later, ..job }),
+            Box::new(move |job| NewJob { payload: long.clone(), ..job }),
+            Box::new(|job| NewJob { unique: Some("once".into()), ..job }),
+            Box::new(|job| NewJob { id: JobId::generate(), ..job }),
+        ];
+        for change in changes {
+            let mut jobs = together(["a", "a", "a"].map(job).into());
+            let last = jobs.pop().unwrap();
+            jobs.push(change(last));
+            assert_eq!(sort(&jobs), Sorted { bundles: Vec::new(), single: vec![0, 1, 2] });
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        // given a bundle's text, and a claim of its second and third job
+        let tenant: TenantId = "acme".parse().unwrap();
+        let jobs = together(["a", "a", "a"].map(job).into());
+        let sorted = sort(&jobs);
+        let text = text(&tenant, 1, &jobs, &sorted.bundles[0]).unwrap();
+        let front = STAMP + 2 * NUMBER + 3 * WAITS.len();
+        let offsets = String::from_utf8(text[front + OFFSET..front + 4 * OFFSET].to_vec()).unwrap();
+        let head = jobs[0].id.to_string().split_off(4);
+        let claim = format!("{head}00010002{:013}{offsets}", 1_700_000_000_000_u64);
+
+        // when
+        let taken = Taken::read(&claim).unwrap();
+        let (first, last) = taken.range();
+        let read = taken.jobs(text[first..=last].to_vec()).unwrap();
+
+        // then
+        assert_eq!((taken.count(), last + 1), (2, text.len()));
+        for ((id, submitted), job) in read.iter().zip(&jobs[1..]) {
+            assert_eq!((*id, &submitted.payload), (job.id, &job.payload));
+            assert_eq!(submitted.created_at, Moment::from_millis(1_700_000_000_000));
+        }
+        assert!(taken.jobs(text[first..last].to_vec()).is_err());
+        for length in 0..claim.len() {
+            assert!(Taken::read(&claim[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_run_takes_what_comes_next() {
+        let ids: Vec<JobId> = JobId::together(4).collect();
+        let mut run = Run { first: ids[1], count: 1 };
+        assert!(!run.takes(ids[0]) && !run.takes(ids[3]) && !run.takes(JobId::generate()));
+        assert!(run.takes(ids[2]) && run.takes(ids[3]));
+        assert_eq!(run.count, 3);
     }
 }

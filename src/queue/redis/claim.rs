@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     bundle,
     error::corrupt,
-    keys::{SEPARATOR, job_of, lane_of, outer_fence, short},
+    keys::{job_of, lane_of, outer_fence, short},
     reply::{Fields, parsed},
     scripts::CLAIM,
     server::{Patience, Server},
@@ -251,7 +251,7 @@ async fn read(
             Taken::Together(taken) => {
                 let (first, last) = taken.range();
                 let mut part = redis::cmd("GETRANGE");
-                part.arg(format!("{base}bundle{SEPARATOR}{}", taken.head)).arg(first).arg(last);
+                part.arg(bundle::key(base, &taken.head)).arg(first).arg(last);
                 parts.push(part);
             }
         }

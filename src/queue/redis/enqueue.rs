@@ -6,6 +6,7 @@ use std::{
 };
 
 use jobs::contract::{JobId, LaneName, TenantId};
+use redis::Cmd;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -24,10 +25,15 @@ const MOST_JOBS: usize = 200;
 /// Calls of a shard that are on their way at once: while one is carried out, the next is sent.
 const CALLS: usize = 2;
 
+/// How long a text stays that was set for a submission and not taken in, in milliseconds.
+const STAGED_MS: u32 = 60_000;
+
 type Answer = Result<Enqueued, QueueError>;
 
 /// A submission that waits to be sent.
 struct Pending {
+    /// What is set before the script is called.
+    texts: Vec<Cmd>,
     arguments: Vec<Vec<u8>>,
     ids: Vec<JobId>,
     answer: oneshot::Sender<Answer>,
@@ -58,7 +64,8 @@ impl Entrance {
         let shard = self.server.shards.of(&submission.tenant);
         let ids = ids_of(&submission)?;
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { arguments: arguments_of(submission)?, ids, answer };
+        let (texts, arguments) = arguments_of(self.server.shards.base(shard), submission)?;
+        let pending = Pending { texts, arguments, ids, answer };
         if self.join(shard, pending) {
             let (server, line) = (Arc::clone(&self.server), Arc::clone(&self.lines[shard]));
             tokio::spawn(async move { carry_in(&server, &line, shard).await });
@@ -112,11 +119,13 @@ fn next_batch(line: &mut Line) -> Vec<Pending> {
 async fn call(server: &Server, shard: usize, batch: Vec<Pending>) {
     let mut arguments = vec![batch.len().to_string().into_bytes()];
     let mut answers = Vec::with_capacity(batch.len());
+    let mut texts = Vec::new();
     for pending in batch {
+        texts.extend(pending.texts);
         arguments.extend(pending.arguments);
         answers.push((pending.answer, pending.ids));
     }
-    let given = server.call(&ENQUEUE, shard, Patience::Caller, &arguments).await;
+    let given = server.take_in(&ENQUEUE, shard, &texts, &arguments).await;
     match given.and_then(Fields::of) {
         Ok(fields) => {
             for ((answer, ids), row) in answers.into_iter().zip(fields.rows()) {
@@ -145,7 +154,11 @@ fn taken(id: JobId) -> QueueError {
     QueueError::Unusable(format!("there is a job {id} already"))
 }
 
-fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
+/// The texts of bundles, to be set before, and the arguments of the script.
+fn arguments_of(
+    base: &str,
+    submission: Submission,
+) -> Result<(Vec<Cmd>, Vec<Vec<u8>>), QueueError> {
     let Submission { tenant, jobs, idempotency } = submission;
     let mut arguments: Vec<Vec<u8>> = Vec::with_capacity(9 + jobs.len());
     arguments.push(tenant.as_str().into());
@@ -162,6 +175,7 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
     let sorted = bundle::sort(&jobs);
     let count = |number: usize| number.to_string().into_bytes();
     let mut rows = vec![count(sorted.bundles.len())];
+    let mut texts = Vec::new();
     for bundle in &sorted.bundles {
         let first = &jobs[bundle.places[0]];
         let lane = lanes.number(&tenant, first)?;
@@ -171,8 +185,14 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
             format!("{lane:04}").into_bytes(),
             count(rank(first.priority).into()),
             count(bundle.before),
-            bundle::text(&tenant, lane, &jobs, bundle)?,
         ]);
+        let mut text = redis::cmd("SET");
+        text.arg(bundle::key(base, &short(first.id)))
+            .arg(bundle::text(&tenant, lane, &jobs, bundle)?)
+            .arg("NX")
+            .arg("PX")
+            .arg(STAGED_MS);
+        texts.push(text);
     }
     rows.push(count(sorted.single.len()));
     for index in sorted.single {
@@ -184,7 +204,7 @@ fn arguments_of(submission: Submission) -> Result<Vec<Vec<u8>>, QueueError> {
     arguments.push(count(lanes.numbers.len()));
     arguments.append(&mut lanes.named);
     arguments.append(&mut rows);
-    Ok(arguments)
+    Ok((texts, arguments))
 }
 
 /// The lanes of a submission.
@@ -218,6 +238,7 @@ fn enqueued(mut fields: Fields, asked: Vec<JobId>) -> Answer {
         }
         "replayed" => Ok(Enqueued::Replayed(fields.bytes()?.into())),
         "reused" => Ok(Enqueued::KeyReused),
+        "missing" => Err(QueueError::Unavailable("a part of the submission got lost".into())),
         "taken" => Err(taken(job_of(&fields.text()?)?)),
         other => Err(corrupt("an answer", other)),
     }

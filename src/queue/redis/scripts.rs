@@ -20,7 +20,8 @@ macro_rules! part {
 }
 
 const SHARD: &str = part!("shard");
-const RECORDS: &str = concat!(part!("records"), part!("bundles"), part!("kept"));
+const TICKETS: &str = part!("tickets");
+const RECORDS: &str = concat!(part!("tickets"), part!("records"), part!("bundles"), part!("kept"));
 const LIMITS: &str = part!("limits");
 const LANES: &str = part!("lanes");
 const MOVES: &str = part!("moves");
@@ -44,8 +45,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ENQUEUE = FILLS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("enqueue");
-    CLAIM = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("turns"), part!("claim");
+    ENQUEUE = FILLS SHARD, TICKETS, LIMITS, LANES, part!("enqueue");
+    CLAIM = DRAINS SHARD, RECORDS, LIMITS, LANES, part!("turns"), part!("claim");
     EXTEND = DRAINS SHARD, RECORDS, part!("extend");
     SETTLE = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("settle");
     CHECKPOINT = DRAINS SHARD, RECORDS, part!("checkpoint");

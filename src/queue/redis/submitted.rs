@@ -119,7 +119,7 @@ pub(super) struct Submitted {
 
 impl Submitted {
     pub(super) fn of(id: JobId, text: Vec<u8>) -> Result<Self, QueueError> {
-        let created_at = text.get(..CREATED).and_then(number);
+        let created_at = text.get(..STAMP).and_then(|stamp| number(&stamp[..CREATED]));
         created_at
             .and_then(|created_at| Self::parts(created_at, &Bytes::from(text).slice(STAMP..)))
             .ok_or_else(|| corrupt("a job", format!("{id} is cut off or garbled")))

@@ -19,16 +19,6 @@ local COUNT_AT, LEFT_AT, RECORDS_AT = STAMP, STAMP + 4, STAMP + 8
 local FARES = { w = 'waiting', p = 'processing', c = 'completed', r = 'completed' }
 local NOT_ENDED = string.rep('0', 13)
 
-local function four(number)
-  return string.format('%04d', number)
-end
-
--- The head of the bundle that the job may be in, and its number there.
-local function place_of(id)
-  local number = string.match(id, '^%d%d%d%d$', 23)
-  if number then return string.sub(id, 1, 22) .. '0000', tonumber(number) end
-end
-
 local function id_in(head, number)
   return string.sub(head, 1, 22) .. four(number)
 end
@@ -182,30 +172,6 @@ local function drop_member(job)
   local head, number = place_of(job.id)
   local front = head and cut(head, 0, RECORDS_AT - 1) or ''
   if front ~= '' and number < size_of(front) then set_letter(head, number, 'g') end
-end
-
--- A bundle's name where order counts: when it runs, its arrival, the place of its first job among those
--- of the submission, 'b', its head, and the numbers of its first and last job and how many it had.
-local function bundle_ticket(run_at, arrival, place, head, number, last, count)
-  return run_at .. arrival .. four(place) .. 'b' .. head .. four(number) .. four(last) .. four(count)
-end
-
-local BUNDLE = string.byte('b')
-
-local function is_bundle(ticket)
-  return string.byte(ticket, 28) == BUNDLE
-end
-
-local function bundle_in(ticket)
-  return { run_at = string.sub(ticket, 1, 13), arrival = string.sub(ticket, 14, 23),
-    place = tonumber(string.sub(ticket, 24, 27)), head = string.sub(ticket, 29, 54),
-    number = tonumber(string.sub(ticket, 55, 58)), last = tonumber(string.sub(ticket, 59, 62)),
-    count = tonumber(string.sub(ticket, 63, 66)) }
-end
-
--- The ticket of those of a bundle that wait from one number to another.
-local function ticket_for(b, from, till)
-  return bundle_ticket(b.run_at, b.arrival, b.place + from - b.number, b.head, from, till, b.count)
 end
 
 -- A waiting job leaves its bundle: those before it and those behind it wait on.

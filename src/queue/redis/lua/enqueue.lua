@@ -5,14 +5,17 @@
 -- ARGV[2] how many submissions; then for each:
 --         tenant; its key (empty: not remembered), its fingerprint, its answer, how long it is kept
 --         (ms); how many lanes, and for each its id and policy (JSON); how many bundles (see `bundles`),
---         and for each its head, how many jobs it has, the number of its lane, its priority (0 first), the
---         place of its first job among those of the submission, and its text, the stamp left open; how
---         many other jobs, and for each what is submitted (see `records`), behind which come its
---         uniqueness key and its payload, if the text says so. No id is there twice in a submission, and
---         where a job has a uniqueness key, there are no bundles.
+--         and for each its head, how many jobs it has, the number of its lane, its priority (0 first), and
+--         the place of its first job among those of the submission; how many other jobs, and for each what
+--         is submitted (see `tickets`), behind which come its uniqueness key and its payload, if the text
+--         says so. No id is there twice in a submission, and where a job has a uniqueness key, there are no
+--         bundles.
+--
+-- The text of a bundle, its stamp left open, is set before this is called, for a while and only if it is
+-- not there: it would go through here for nothing. What stays without an end was taken in.
 --
 -- Gives for each {'fresh'}, followed by all ids if some are others than those submitted; {'replayed',
--- answer}, {'reused'}, or {'taken', id} for an id that is there.
+-- answer}, {'reused'}, {'taken', id} for an id that is there, or {'missing'} if a text is not.
 local at = 3
 local AT_ONCE = string.byte('3')
 local byte, sub = string.byte, string.sub
@@ -47,9 +50,9 @@ local function read_submission()
   end
   s.bundles = {}
   for number = 1, tonumber(read(1)) do
-    local head, jobs, lane, priority, place, text = read(6)
+    local head, jobs, lane, priority, place = read(5)
     s.bundles[number] = { head = head, count = tonumber(jobs), lane = lane, index = tonumber(priority) + 1,
-      place = tonumber(place), text = text }
+      place = tonumber(place) }
   end
   read_jobs(s, tonumber(read(1)))
   return s
@@ -80,6 +83,13 @@ local function leave_twins_out(s)
   end
 end
 
+-- Whether the id is one of a bundle's. What is gone from there is taken still: ids are not used twice.
+local function is_member(id)
+  local head, number = place_of(id)
+  local count = head and redis.call('GETRANGE', key('bundle', head), STAMP, STAMP + 3)
+  return count and count ~= '' and number < tonumber(count)
+end
+
 -- Everything is looked at before anything is written. Answers with the id that is there, if one is.
 local function look(s)
   if next(s.unique) then
@@ -92,13 +102,20 @@ local function look(s)
   local there = values_of(JOBS, s.ids)
   for number = 1, #there do
     local id = s.ids[number]
-    if s.texts[number] and (there[number] or (place_of(id) and load_member(id))) then return { 'taken', id } end
+    if s.texts[number] and (there[number] or is_member(id)) then return { 'taken', id } end
   end
   -- Who named one job of a bundle named them all.
   for _, b in ipairs(s.bundles) do
-    if redis.call('EXISTS', key('bundle', b.head)) == 1 or redis.call('HEXISTS', JOBS, b.head) == 1 then
-      return { 'taken', b.head }
-    end
+    local ends_in = redis.call('PTTL', key('bundle', b.head))
+    if ends_in == -1 or redis.call('HEXISTS', JOBS, b.head) == 1 then return { 'taken', b.head } end
+    if ends_in < 0 then return { 'missing' } end
+  end
+end
+
+-- The texts that were set for a submission which is not taken in end now.
+local function leave_out(s)
+  for _, b in ipairs(s.bundles) do
+    if redis.call('PTTL', key('bundle', b.head)) >= 0 then redis.call('UNLINK', key('bundle', b.head)) end
   end
 end
 
@@ -141,8 +158,8 @@ end
 
 local function take_bundle_in(s, b, stamp, arrival)
   local named, last = meet(s, b.lane), b.count - 1
-  redis.call('SET', key('bundle', b.head), b.text)
   redis.call('SETRANGE', key('bundle', b.head), 0, stamp)
+  redis.call('PERSIST', key('bundle', b.head))
   put('ZADD', key('ids'), '0', b.head .. four(last))
   table.insert(named.waiting[b.index], '0')
   table.insert(named.waiting[b.index], bundle_ticket(now_text, arrival, b.place, b.head, 0, last, b.count))
@@ -190,7 +207,9 @@ local reply = {}
 for number = 1, tonumber(ARGV[2]) do
   local s = read_submission()
   local answer = answered_before(s) or look(s)
-  if not answer then
+  if answer then
+    leave_out(s)
+  else
     remember(s)
     take_in(s)
     answer = s.answered

@@ -42,11 +42,3 @@ end
 local function ticket(job)
   return job.run_at .. job.seq .. (job.fresh and job.letter or '-') .. job.id
 end
-
-local function id_of(ticket_)
-  return string.sub(ticket_, 29)
-end
-
-local function run_of(ticket_)
-  return string.sub(ticket_, 1, 13)
-end

@@ -1,14 +1,5 @@
 -- Part of scripts that move jobs: coming to a state, and leaving it.
 
--- Another job waits in the lane, or several that run at the same moment.
-local function count_waiting(lane, index, run_at, count)
-  local head = lane.heads[index]
-  -- An unknown head stays unknown, unless these are the only ones.
-  if lane.waiting[index] == 0 or (head and run_at < head) then lane.heads[index] = run_at end
-  lane.waiting[index] = lane.waiting[index] + count
-  tally(lane.queue, 'waiting', count)
-end
-
 local function enter_waiting(job, lane)
   local name = ticket(job)
   job.state, job.since = 'waiting', now

@@ -1,27 +1,4 @@
--- Part of scripts that touch jobs: what is stored of a job.
---
--- `jobs` holds what was submitted, and is written once. `states` holds what became of it since
--- something first happened to it; a job that only waits has no state yet. A long payload lies apart,
--- so that what is read often stays short.
-local JOBS, STATES = key('jobs'), key('states')
-
--- What was submitted is a text. The script that took it in wrote, in digits: created_at (13), version
--- (14), arrival (10); the submitter: the job's number in the submission (4), a letter (how its payload
--- is kept, 'i' inside or 'a' apart, in upper case when it is unique), id (26), the number of its lane
--- (4), priority (0 first; 3 more when a moment is asked for), that moment (13); then lane, uniqueness
--- key and fixed part, each behind its length (6), and the payload.
-local STAMP = 37
-local LETTER, FIRST_ID, LAST_ID, LANE_NUMBER, PRIORITY, ASKED, PIECES = 5, 6, 31, 32, 36, 37, 49
-local INSIDE, APART, UNIQUE_INSIDE, UNIQUE_APART = string.byte('iaIA', 1, 4)
-
-local function is_unique(letter)
-  return letter == UNIQUE_INSIDE or letter == UNIQUE_APART
-end
-
-local function is_apart(letter)
-  return letter == APART or letter == UNIQUE_APART
-end
-
+-- Part of scripts that touch jobs: what is stored of a job, as tables.
 local function submitted(text)
   local at = STAMP + PIECES
   local function piece()
@@ -84,10 +61,6 @@ local DETAILS = {
   'worker', 'begun_at', 'begun', 'started_at', 'ended_at', 'outcome', 'told', 'past', 'pasts', 'wait',
   'reason', 'error', 'result', 'retryable', 'skipped', 'cursor', 'cancelled_by', 'due_at', 'drawn',
 }
-
-local function version_text()
-  return string.format('%014d', change())
-end
 
 local function pack_state(job)
   local details = {}

@@ -162,7 +162,27 @@ impl Server {
         if script.submits {
             return self.call_durable(script, shard, patience, arguments).await;
         }
-        self.ask(Call { script, shard, way: Way::Shared, arguments }, patience).await
+        self.ask(Call { script, shard, way: Way::Shared, before: &[], arguments }, patience).await
+    }
+
+    /// Calls a script that takes jobs in, durably, with commands sent before it in the same round trip:
+    /// what is large and need not go through the script.
+    pub(super) async fn take_in(
+        &self,
+        script: &Script,
+        shard: usize,
+        before: &[Cmd],
+        arguments: &[impl AsRef<[u8]>],
+    ) -> Result<Value, QueueError> {
+        let call = Call { script, shard, way: self.durable(), before, arguments };
+        self.ask(call, Patience::Caller).await
+    }
+
+    fn durable(&self) -> Way {
+        match self.durability {
+            Durability::Local => Way::Shared,
+            Durability::Replicated => Way::Waiting,
+        }
     }
 
     /// Calls a script whose effect must outlive the server that carries it out. The same as
@@ -178,11 +198,8 @@ impl Server {
         patience: Patience,
         arguments: &[impl AsRef<[u8]>],
     ) -> Result<Value, QueueError> {
-        let way = match self.durability {
-            Durability::Local => Way::Shared,
-            Durability::Replicated => Way::Waiting,
-        };
-        self.ask(Call { script, shard, way, arguments }, patience).await
+        let call = Call { script, shard, way: self.durable(), before: &[], arguments };
+        self.ask(call, patience).await
     }
 
     async fn ask<A: AsRef<[u8]>>(
@@ -264,6 +281,9 @@ impl Server {
     ) -> Result<Value, QueueError> {
         let base = self.shards.base(call.shard);
         let mut commands = Pipeline::new();
+        for command in call.before {
+            commands.add_command(command.clone());
+        }
         let command = commands.cmd(verb).arg(script).arg(1).arg(base).arg(self.clock.argument());
         for argument in call.arguments {
             command.arg(argument.as_ref());
@@ -275,7 +295,8 @@ impl Server {
             commands.cmd("WAIT").arg(1).arg(self.replica.as_millis().to_string());
         }
         let answers = self.topology.send(call.shard, call.way, &commands, until).await?;
-        let mut answers = answers.into_iter();
+        // What was sent before is not asked whether it worked: the script sees that.
+        let mut answers = answers.into_iter().skip(call.before.len());
         let answer = answers.next().unwrap_or(Value::Nil);
         match &answer {
             // The script's own words go first: it knows why nothing could be written. But without a
@@ -308,6 +329,7 @@ struct Call<'a, A> {
     script: &'a Script,
     shard: usize,
     way: Way,
+    before: &'a [Cmd],
     arguments: &'a [A],
 }
 
