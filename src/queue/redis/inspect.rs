@@ -14,7 +14,7 @@ use super::{
 use crate::queue::{JobFilter, JobRecord, LaneFilter, LaneRecord, QueueError, QueueRecord, Status};
 
 /// Jobs or lanes that one script call reads at most.
-const PAGE: usize = 200;
+const PAGE: usize = 100;
 
 /// One job of a tenant.
 pub(super) async fn job(

@@ -51,12 +51,19 @@ local function size_of(front)
 end
 
 -- The jobs from this number on that were claimed together.
+local takes_known = {}
 local function take_of(head, first)
-  local packed = redis.call('HGET', key('takes'), head .. first)
-  if not packed then return nil end
-  local v = cmsgpack.unpack(packed)
-  return { head = head, first = tonumber(first), last = v[1], at = v[2], version = v[3], worker = v[4],
-    lane = v[5], drawn = v[6] }
+  local name = head .. first
+  local take = takes_known[name]
+  if not take then
+    local packed = redis.call('HGET', key('takes'), name)
+    if not packed then return nil end
+    local v = cmsgpack.unpack(packed)
+    take = { name = name, head = head, first = tonumber(first), last = v[1], at = v[2], version = v[3],
+      worker = v[4], lane = v[5], drawn = v[6] }
+    takes_known[name] = take
+  end
+  return take
 end
 
 -- The record of a job that runs, if it is of this take.
@@ -78,21 +85,44 @@ local function tell_claimed(job, record)
   job.result = member.letter == 'r' and redis.call('HGET', key('results'), job.id) or 'null'
 end
 
--- The job of this id, if it is in a bundle.
-local function load_member(id)
-  local head, number = place_of(id)
-  local front = head and cut(head, 0, RECORDS_AT - 1) or ''
-  if front == '' or number >= size_of(front) then return nil end
-  local record = records_of(head, number, number)
-  local letter = string.sub(record, 1, 1)
-  if not FARES[letter] then return nil end
-  local offsets = offsets_of(head, size_of(front), number, number)
-  local from, till = tonumber(string.sub(offsets, 1, OFFSET)), tonumber(string.sub(offsets, OFFSET + 1))
-  local text = string.sub(front, 1, STAMP) .. cut(head, from, till - 1)
-  local job = untouched(id, submitted(text))
-  job.member = { head = head, number = number, letter = letter, first = string.sub(record, 2, 5), text = text }
-  if letter ~= 'w' then tell_claimed(job, record) end
-  return job
+-- Reads jobs of a bundle, from one number to another, as far as they are asked for and there.
+local function read_members(head, wanted, from, to, found)
+  local front = cut(head, 0, RECORDS_AT - 1)
+  if front == '' then return end
+  to = math.min(to, size_of(front) - 1)
+  if from > to then return end
+  local records, offsets = records_of(head, from, to), offsets_of(head, size_of(front), from, to)
+  local function offset(place)
+    return tonumber(string.sub(offsets, place * OFFSET + 1, (place + 1) * OFFSET))
+  end
+  local base_ = offset(0)
+  local texts, stamp = cut(head, base_, offset(to - from + 1) - 1), string.sub(front, 1, STAMP)
+  for number = from, to do
+    local id, record = wanted[number], record_in(records, number - from)
+    local letter = string.sub(record, 1, 1)
+    if id and FARES[letter] then
+      local text = stamp .. string.sub(texts, offset(number - from) - base_ + 1, offset(number - from + 1) - base_)
+      local job = untouched(id, submitted(text))
+      job.member = { head = head, number = number, letter = letter, first = string.sub(record, 2, 5), text = text }
+      if letter ~= 'w' then tell_claimed(job, record) end
+      found[id] = job
+    end
+  end
+end
+
+-- The jobs of these ids that are in bundles, by id.
+local function load_members(ids)
+  local heads, found = {}, {}
+  for _, id in ipairs(ids) do
+    local head, number = place_of(id)
+    if head then
+      local of = heads[head] or { wanted = {}, from = number, to = number }
+      heads[head] = of
+      of.wanted[number], of.from, of.to = id, math.min(of.from, number), math.max(of.to, number)
+    end
+  end
+  for head, of in pairs(heads) do read_members(head, of.wanted, of.from, of.to, found) end
+  return found
 end
 
 -- The lease of a job that runs.
@@ -111,34 +141,49 @@ local function held_in(take)
   return held
 end
 
--- The lease of a take ends with the last job that runs under it.
-local function end_lease(take)
-  if held_in(take) == 0 then redis.call('ZREM', key('leases'), take.head .. four(take.first)) end
-end
-
 -- Nothing is in the bundle any more: those that are kept apart are listed by themselves.
 local function dissolve(head)
   local last = size_of(cut(head, 0, RECORDS_AT - 1)) - 1
-  local records, takes, names = records_of(head, 0, last), {}, {}
+  local records, firsts, names, takes = records_of(head, 0, last), {}, {}, {}
   for number = 0, last do
     local record = record_in(records, number)
     if string.sub(record, 1, 1) == 'a' then
       names[#names + 1] = '0'
       names[#names + 1] = id_in(head, number)
     end
-    takes[string.sub(record, 2, 5)] = true
+    firsts[string.sub(record, 2, 5)] = true
   end
-  -- At once: one of them may be deleted in the same run.
+  for first in pairs(firsts) do takes[#takes + 1] = head .. first end
   put_all('ZADD', key('ids'), names)
-  for first in pairs(takes) do put('HDEL', key('takes'), head .. first) end
-  put('ZREM', key('ids'), head .. four(last))
+  put_all('HDEL', key('takes'), takes)
+  redis.call('ZREM', key('ids'), head .. four(last))
   redis.call('UNLINK', key('bundle', head))
 end
 
+-- How many jobs left each bundle, and the takes that jobs left, in this run. When all is written, bundles
+-- that nothing is left of are dissolved, and leases end under which nothing runs any more.
+local left_bundle, left_take = {}, {}
+
+table.insert(endings, function()
+  for head, by in pairs(left_bundle) do
+    local left = cut(head, LEFT_AT, LEFT_AT + 3) - by
+    if left == 0 then
+      dissolve(head)
+    else
+      redis.call('SETRANGE', key('bundle', head), LEFT_AT, four(left))
+    end
+  end
+  for name, take in pairs(left_take) do
+    if held_in(take) == 0 then redis.call('ZREM', key('leases'), name) end
+  end
+end)
+
 local function shrink(head, by)
-  local left = cut(head, LEFT_AT, LEFT_AT + 3) - by
-  if left == 0 then return dissolve(head) end
-  redis.call('SETRANGE', key('bundle', head), LEFT_AT, four(left))
+  left_bundle[head] = (left_bundle[head] or 0) + by
+end
+
+local function leave_take(take)
+  left_take[take.name] = take
 end
 
 local function set_letter(head, number, letter)
@@ -153,8 +198,11 @@ local function keep_apart(job)
   put('HSET', JOBS, job.id, member.text)
   set_letter(member.head, member.number, 'a')
   if member.letter == 'p' then
-    redis.call('ZADD', key('leases'), redis.call('ZSCORE', key('leases'), lease), job.id)
-    end_lease(take_of(member.head, member.first))
+    -- Where it runs on, the lease goes with it.
+    if job.state == 'processing' then
+      redis.call('ZADD', key('leases'), redis.call('ZSCORE', key('leases'), lease), job.id)
+    end
+    leave_take(take_of(member.head, member.first))
   elseif member.letter == 'r' then
     put('HDEL', key('results'), job.id)
   end

@@ -12,9 +12,15 @@ local function load_jobs(ids)
       if not text then missing[#missing + 1] = ids[i] end
     end
   end
+  local elsewhere = {}
   for i, text in ipairs(values_of(JOBS, missing)) do
-    known[missing[i]] = text and untouched(missing[i], submitted(text)) or load_member(missing[i])
+    if text then
+      known[missing[i]] = untouched(missing[i], submitted(text))
+    else
+      elsewhere[#elsewhere + 1] = missing[i]
+    end
   end
+  for id, job in pairs(load_members(elsewhere)) do known[id] = job end
   return known
 end
 

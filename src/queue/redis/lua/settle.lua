@@ -73,9 +73,9 @@ local function close_takes()
       tally(lane.queue, 'completed', take.ended)
     end
     if take.ended > take.last - take.first then
-      put('ZREM', key('leases'), take.head .. four(take.first))
+      put('ZREM', key('leases'), take.name)
     elseif take.ended > 0 then
-      end_lease(take)
+      leave_take(take)
     end
   end
 end

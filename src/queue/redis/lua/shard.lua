@@ -103,8 +103,12 @@ local function tally(queue, state, by)
   tallies[field] = (tallies[field] or 0) + by
 end
 
+-- What is looked at once all is written.
+local endings = {}
+
 -- Tells what is new: the version, then the queues woken.
 local function publish()
+  for _, ending in ipairs(endings) do ending() end
   for field, by in pairs(tallies) do
     if by ~= 0 then redis.call('HINCRBY', key('tallies'), field, by) end
   end
