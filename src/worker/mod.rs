@@ -5,7 +5,7 @@
 //!
 //! `pool` claims it as soon as a slot is free, `leases` keeps its lease, `apalis` hands it on,
 //! `perform` runs it and asks the contract's judge, `settle` stores the verdict; then the slot is
-//! free again.
+//! free again, and whoever wants to hear of the end is told.
 
 mod apalis;
 mod buffer;
@@ -26,7 +26,7 @@ pub use self::perform::QueueClock;
 use self::{
     last_chance::LastChance, leases::Leases, perform::Performer, pool::Pool, settle::Settler,
 };
-use crate::{config::Ranges, queue::Queue};
+use crate::{callback::Teller, config::Ranges, queue::Queue};
 
 /// How long the last verdicts may take to be stored once every run has ended.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -133,6 +133,8 @@ impl Workers {
 
     fn performer(&self, background: &TaskTracker, drained: &CancellationToken) -> Performer {
         let leases = Leases::new(Arc::clone(&self.queue), self.config.lease);
+        let teller = Teller::new(Arc::clone(&self.queue), Arc::clone(&self.ports.follow_ups));
+        background.spawn(teller.clone().run(drained.clone()));
         Performer {
             queue: Arc::clone(&self.queue),
             catalogue: self.catalogue.clone(),
@@ -140,6 +142,7 @@ impl Workers {
             settler: Settler::start(
                 Arc::clone(&self.queue),
                 leases.clone(),
+                teller,
                 background,
                 drained.clone(),
             ),

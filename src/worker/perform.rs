@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use jobs::contract::{
     Catalogue, Context, Cursor, End, Facts, Fault, Kind, Moment, Outcome, Ports, Retry, RunInfo,
     Runnable, Verdict, judge,
-    ports::{Clock, FollowUp, Progress},
+    ports::{Clock, Progress},
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -17,18 +17,11 @@ use super::{
     run::{Interrupt, Run},
     settle::{Ended, Settler},
 };
-use crate::{
-    callback,
-    queue::{Claimed, LeaseRef, Queue},
-};
+use crate::queue::{Claimed, LeaseRef, Queue};
 
 /// What a job whose kind nobody here knows is judged by.
 const UNKNOWN_KIND: Facing =
     Facing { retry: Retry { max_attempts: 1, waits: &[], jitter: 0.0 }, patience: Duration::ZERO };
-
-/// The pause before a follow-up is tried a second time, and the longest one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Performs the jobs of all pools.
 pub(super) struct Performer {
@@ -60,40 +53,8 @@ impl Performer {
         let (end, untouched) =
             ended.await.unwrap_or_else(|panic| (End::Panicked(words_of(&*panic)), false));
         let verdict = judge(end, &self.facts(&job, facing));
-        // Before the verdict is stored: a crash in between tells it twice, not never.
-        self.call_back(&job, &verdict).await;
         let refund = untouched || gives_back(&verdict);
         self.end(Ended { job, verdict, refund, slot, place });
-    }
-
-    /// Tells the endpoints that the job names how it ended, if it has.
-    async fn call_back(&self, job: &Claimed, verdict: &Verdict) {
-        let (callbacks, _) = callback::unwrap(&job.payload);
-        if callbacks.is_empty() {
-            return;
-        }
-        let run = run_info(job);
-        let Some(news) = callback::news(&run, &job.kind, verdict, self.queue.now()) else { return };
-        for endpoint in &callbacks {
-            let (key, follow_up) = callback::follow_up(&news, endpoint, &run);
-            if let Err(fault) = self.insist(&run, &key, &follow_up).await {
-                tracing::warn!(job.id = %run.job, endpoint, %fault, "a job's end could not be told");
-            }
-        }
-    }
-
-    /// Takes a follow-up in, again and again for some seconds while the queue is away.
-    async fn insist(&self, run: &RunInfo, key: &str, job: &FollowUp) -> Result<(), Fault> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.ports.follow_ups.submit(run, key, job.clone()).await {
-                Err(fault @ Fault::Permanent(_)) => return Err(fault),
-                Err(fault) if pause > LONGEST_PAUSE => return Err(fault),
-                Err(_) => tokio::time::sleep(pause).await,
-                Ok(_) => return Ok(()),
-            }
-            pause *= 2;
-        }
     }
 
     /// Gives a job back that was claimed and never begun.
@@ -167,8 +128,7 @@ fn decode<'a>(
     job: &Claimed,
 ) -> Result<(&'a Kind, Box<dyn Runnable>), String> {
     let kind = kind.ok_or_else(|| format!("this worker knows no kind {:?}", job.kind))?;
-    let (_, payload) = callback::unwrap(&job.payload);
-    Ok((kind, kind.decode(&payload)?))
+    Ok((kind, kind.decode(&job.payload)?))
 }
 
 /// Runs `work` until it ends, panics, takes too long or is called off; then it is dropped.

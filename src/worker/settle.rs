@@ -7,7 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{last_chance::Place, leases::Leases};
-use crate::queue::{Claimed, Queue, Settled, Settlement};
+use crate::{
+    callback::Teller,
+    queue::{Claimed, Queue, Settled, Settlement},
+};
 
 /// Verdicts stored in one call.
 const BATCH: usize = 200;
@@ -47,12 +50,13 @@ impl Settler {
     pub(super) fn start(
         queue: Arc<dyn Queue>,
         leases: Leases,
+        teller: Teller,
         tasks: &TaskTracker,
         drained: CancellationToken,
     ) -> Self {
         // Not bounded by itself: there are never more verdicts than slots.
         let (inbox, ended) = mpsc::unbounded_channel();
-        tasks.spawn(store(queue, leases, ended, drained));
+        tasks.spawn(store(queue, leases, teller, ended, drained));
         Self { inbox }
     }
 
@@ -67,6 +71,7 @@ impl Settler {
 async fn store(
     queue: Arc<dyn Queue>,
     leases: Leases,
+    teller: Teller,
     mut inbox: mpsc::UnboundedReceiver<Ended>,
     drained: CancellationToken,
 ) {
@@ -79,6 +84,9 @@ async fn store(
         let answers = insist(&*queue, &batch, &drained).await;
         leases.forget(batch.iter().map(|ended| ended.job.lease));
         batch.iter().zip(answers).for_each(|(ended, answer)| log(ended, answer));
+        if batch.iter().any(|ended| ended.job.callback) {
+            teller.wake();
+        }
         // Only now are the slots free: the next claim must not overtake these verdicts.
         batch.drain(..).for_each(|ended| drop((ended.slot, ended.place)));
     }

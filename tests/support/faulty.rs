@@ -108,6 +108,10 @@ impl Queue for Faulty {
         self.inner.set_policy(lane, policy).await
     }
 
+    async fn told(&self, tenant: &TenantId, id: JobId, version: u64) -> Answer<()> {
+        self.inner.told(tenant, id, version).await
+    }
+
     async fn draw(&self, tenant: &TenantId, limit: &Limit) -> Answer<Drawn> {
         self.inner.draw(tenant, limit).await
     }
@@ -129,6 +133,10 @@ impl Inspect for Faulty {
 
     async fn jobs(&self, filter: &JobFilter) -> Answer<Vec<JobRecord>> {
         self.inner.jobs(filter).await
+    }
+
+    async fn untold(&self, max: u32) -> Answer<Vec<JobRecord>> {
+        self.inner.untold(max).await
     }
 
     async fn queues(&self) -> Answer<Vec<QueueRecord>> {

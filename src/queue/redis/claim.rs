@@ -136,6 +136,7 @@ impl Head {
             lease_until: until,
             cursor: again.cursor.map(|text| parsed("a cursor", &text)).transpose()?,
             request_id: submitted.fixed.request_id,
+            callback: !submitted.fixed.callback.is_empty(),
         })
     }
 }

@@ -204,6 +204,10 @@ impl Queue for RedisQueue {
         operate::set_policy(&self.server, lane, policy).await
     }
 
+    async fn told(&self, tenant: &TenantId, id: JobId, version: u64) -> Result<(), QueueError> {
+        operate::told(&self.server, tenant, id, version).await
+    }
+
     async fn draw(&self, tenant: &TenantId, limit: &Limit) -> Result<Drawn, QueueError> {
         operate::draw(&self.server, tenant, limit).await
     }
@@ -225,6 +229,10 @@ impl Inspect for RedisQueue {
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, QueueError> {
         inspect::jobs(&self.server, filter).await
+    }
+
+    async fn untold(&self, max: u32) -> Result<Vec<JobRecord>, QueueError> {
+        inspect::untold(&self.server, max).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, QueueError> {

@@ -50,6 +50,8 @@ pub struct NewJob {
     pub tags: Vec<String>,
     /// The request that submitted it: `req_…`, `cron:<name>`, `cli`.
     pub request_id: String,
+    /// Endpoints to which its end is told.
+    pub callback: Vec<String>,
 }
 
 /// Jobs to take in together.
