@@ -159,10 +159,7 @@ type Of = (TenantId, String);
 
 /// Draws from the attempts, in their order, how their endpoints are doing, and says which of them
 /// may have been healed.
-async fn judge(
-    tx: &mut Tx,
-    entries: &[Entry],
-) -> Result<(Vec<Health>, HashSet<Of>), StoreError> {
+async fn judge(tx: &mut Tx, entries: &[Entry]) -> Result<(Vec<Health>, HashSet<Of>), StoreError> {
     let (mut healths, mut all_healed) = (Vec::with_capacity(entries.len()), HashSet::new());
     // Endpoints of attempts that succeeded, since the last one that did not.
     let mut working: HashSet<Of> = HashSet::new();

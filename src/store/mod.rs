@@ -32,10 +32,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
-use self::{
-    db::{Address, Pools},
-    endpoint_cache::EndpointCache,
-};
 pub use self::{
     db::Db,
     delivery_log::{AttemptLine, DeliveryRecord},
@@ -51,6 +47,10 @@ pub use self::{
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
     vault::Rewrapped,
+};
+use self::{
+    db::{Address, Pools},
+    endpoint_cache::EndpointCache,
 };
 use crate::secrets::Secrets;
 

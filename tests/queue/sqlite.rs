@@ -79,7 +79,7 @@ async fn a_file_of_another_schema_version_is_refused() {
     let refused = words(host.try_open().await.err());
 
     // then
-    assert!(refused.contains("has schema version 7, this postrider knows 1"), "{refused}");
+    assert!(refused.contains("has schema version 7, this postrider knows 2"), "{refused}");
 }
 
 #[tokio::test]

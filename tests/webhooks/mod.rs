@@ -1,6 +1,7 @@
 //! Tests: webhooks. A real receiver, real workers, real databases.
 
 mod answers;
+mod callbacks;
 mod delivering;
 mod house;
 mod inside;

@@ -1,17 +1,20 @@
-//! Taking jobs out: from every shard, beginning with another one each time.
+//! Taking jobs out: from every shard, beginning with another one each time, and waiting long for none.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jobs::contract::{JobId, Moment};
 use serde::Deserialize;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     keys::{job_of, lane_of, outer_fence, short},
+    overdue::{Overdue, SOON, Turn},
     reply::{Fields, parsed},
     scripts::CLAIM,
     server::{Patience, Server},
     shared,
     submitted::{self, Submitted},
+    wake::Wake,
 };
 use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 
@@ -25,60 +28,140 @@ const ID: usize = 26;
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes up to `ask.max` jobs, and says when more may be had.
-pub(super) async fn claim(
+/// What claims go by beside the ask.
+pub(super) struct Claiming {
+    pub(super) server: Arc<Server>,
+    pub(super) overdue: Arc<Overdue>,
+    pub(super) wake: Arc<Wake>,
+}
+
+/// Jobs, and when more may be had.
+type Taken = (Vec<Claimed>, Option<Moment>);
+
+impl Claiming {
+    /// Takes up to `ask.max` jobs, and says when more may be had.
+    pub(super) async fn claim(&self, ask: &Ask, begin: usize) -> Result<Taken, QueueError> {
+        let shards = self.server.shards.all();
+        let mut jobs = self.overdue.late(&ask.queue, ask.max, self.server.now());
+        let (mut next_at, mut answers, mut failure) = (None::<Moment>, 0, None);
+        let mut sooner = |at: Option<Moment>| next_at = [next_at, at].into_iter().flatten().min();
+        for shard in shards.clone().map(|shard| (begin + shard) % shards.len()) {
+            if let Turn::LeaveOut(rest) = self.overdue.turn(&ask.queue, shard) {
+                sooner(rest.map(|rest| self.server.now().plus(rest)));
+                continue;
+            }
+            let most = ask.max.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            match self.ask(ask, shard, most).await {
+                Some(Ok((taken, next))) => {
+                    jobs.extend(taken);
+                    sooner(next);
+                    answers += 1;
+                }
+                // It will be asked again soon: claims go on without it.
+                Some(Err(error)) => {
+                    sooner(Some(self.server.now().plus(SOON)));
+                    failure = Some(error);
+                }
+                None => {}
+            }
+        }
+        match failure {
+            Some(error) if jobs.is_empty() && answers == 0 => Err(error),
+            _ => Ok((jobs, next_at)),
+        }
+    }
+
+    /// Asks one shard; nothing when it does not answer soon.
+    async fn ask(&self, ask: &Ask, shard: usize, most: u32) -> Option<Result<Taken, QueueError>> {
+        let (server, asked) = (Arc::clone(&self.server), ask.clone());
+        if server.shards.all().len() == 1 {
+            // There is nobody to go on to.
+            return Some(claim_from(&server, &asked, shard, most).await);
+        }
+        let call = async move { claim_from(&server, &asked, shard, most).await };
+        // By itself: what it takes is held, whoever waits for it.
+        let mut call = tokio::spawn(call);
+        let Ok(ended) = timeout(SOON, &mut call).await else {
+            self.leave_behind(ask, shard, call);
+            return None;
+        };
+        let answer = ended.unwrap_or_else(|_| Err(stopping()));
+        match &answer {
+            Ok(_) => self.overdue.answered(&ask.queue, shard),
+            Err(error) => self.overdue.failed(&ask.queue, shard, error),
+        }
+        Some(answer)
+    }
+
+    /// Goes on without a shard; its answer wakes whoever waits for jobs.
+    fn leave_behind(&self, ask: &Ask, shard: usize, call: JoinHandle<Result<Taken, QueueError>>) {
+        let (overdue, wake) = (Arc::clone(&self.overdue), Arc::clone(&self.wake));
+        let queue = ask.queue.clone();
+        overdue.leave_behind(&queue, shard);
+        tokio::spawn(async move {
+            let answer = call.await.unwrap_or_else(|_| Err(stopping()));
+            overdue.came(&queue, shard, answer.map(|(jobs, _)| jobs));
+            wake.look_again(&queue);
+        });
+    }
+}
+
+fn stopping() -> QueueError {
+    QueueError::Unavailable("this process is stopping".into())
+}
+
+/// Takes at most so many jobs from one shard, in bounded batches.
+async fn claim_from(
     server: &Server,
     ask: &Ask,
-    begin: usize,
-) -> Result<(Vec<Claimed>, Option<Moment>), QueueError> {
-    let shards = server.shards.all();
-    let (mut jobs, mut next_at) = (Vec::new(), None::<Moment>);
-    for shard in shards.clone().map(|shard| (begin + shard) % shards.len()) {
-        let found = claim_from(server, ask, shard, &mut jobs).await;
-        match found {
-            Ok(next) => next_at = [next_at, next].into_iter().flatten().min(),
-            // What was claimed from the shards before is held by now, and must be worked on.
+    shard: usize,
+    most: u32,
+) -> Result<Taken, QueueError> {
+    let mut jobs = Vec::new();
+    loop {
+        let missing = most.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        match claim_batch(server, ask, shard, missing.min(BATCH)).await {
+            Ok((some, more, next)) => {
+                jobs.extend(some);
+                if !more || missing <= BATCH {
+                    return Ok((jobs, next));
+                }
+            }
+            // What was claimed before is held by now, and must be worked on.
             Err(error) if !jobs.is_empty() => {
-                tracing::warn!(%error, "jobs of a shard could not be claimed");
+                tracing::warn!(%error, "more jobs of a shard could not be claimed");
                 return Ok((jobs, Some(server.now())));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((jobs, next_at))
 }
 
-/// Takes what is missing from one shard, in bounded batches.
-async fn claim_from(
+/// Takes at most `want` jobs in one call; the jobs, whether there may be more, and when.
+async fn claim_batch(
     server: &Server,
     ask: &Ask,
     shard: usize,
-    jobs: &mut Vec<Claimed>,
-) -> Result<Option<Moment>, QueueError> {
-    loop {
-        let missing = ask.max.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        let want = missing.min(BATCH);
-        let arguments = [
-            ask.queue.clone(),
-            ask.worker.clone(),
-            want.to_string(),
-            ask.run().to_string(),
-            ask.lease.as_millis().to_string(),
-            MOST_LANES.to_owned(),
-        ];
-        let answer = server.call(&CLAIM, shard, Patience::Worker, &arguments).await?;
-        let mut fields = Fields::of(answer)?;
-        let now = fields.moment()?;
-        server.observe(now);
-        let next_at = fields.some_moment()?;
-        let heads = fields.texts().map(|head| Head::read(&head?)).collect::<Result<Vec<_>, _>>()?;
-        let got = heads.len();
-        let heads = shared::admit(server, shard, heads).await?;
-        jobs.extend(met(server, shard, heads, now.plus(ask.lease)).await?);
-        if got < want as usize || missing <= BATCH {
-            return Ok(next_at);
-        }
-    }
+    want: u32,
+) -> Result<(Vec<Claimed>, bool, Option<Moment>), QueueError> {
+    let arguments = [
+        ask.queue.clone(),
+        ask.worker.clone(),
+        want.to_string(),
+        ask.run().to_string(),
+        ask.lease.as_millis().to_string(),
+        MOST_LANES.to_owned(),
+    ];
+    let answer = server.call(&CLAIM, shard, Patience::Worker, &arguments).await?;
+    let mut fields = Fields::of(answer)?;
+    let now = fields.moment()?;
+    server.observe(now);
+    let next_at = fields.some_moment()?;
+    let heads = fields.texts().map(|head| Head::read(&head?)).collect::<Result<Vec<_>, _>>()?;
+    let more = heads.len() >= want as usize;
+    let heads = shared::admit(server, shard, heads).await?;
+    let jobs = met(server, shard, heads, now.plus(ask.lease)).await?;
+    Ok((jobs, more, next_at))
 }
 
 /// What the script says of a job that it took.

@@ -8,8 +8,9 @@ local JOBS, STATES = key('jobs'), key('states')
 -- What was submitted is a text. The script that took it in wrote, in digits: created_at (13), version
 -- (14), arrival (10); the submitter: the job's number in the submission (4), a letter (how its payload
 -- is kept, 'i' inside or 'a' apart, or 'j' and 'b' when its end is to be told; in upper case when it is
--- unique), id (26), the number of its lane (4), priority (0 first; 3 more when a moment is asked for), that moment (13); then lane, uniqueness
--- key and fixed part, each behind its length (6), and the payload.
+-- unique), id (26), the number of its lane (4), priority (0 first; 3 more when a moment is asked for),
+-- that moment (13); then lane, uniqueness key and fixed part, each behind its length (6), and the
+-- payload.
 local STAMP = 37
 local LETTER, FIRST_ID, LAST_ID, LANE_NUMBER, PRIORITY, ASKED, PIECES = 5, 6, 31, 32, 36, 37, 49
 local INSIDE, APART = string.byte('ia', 1, 2)
