@@ -11,6 +11,7 @@ mod apalis;
 mod buffer;
 mod last_chance;
 mod leases;
+mod panics;
 mod perform;
 mod pool;
 mod run;
@@ -107,6 +108,7 @@ impl Workers {
     /// Works until `shutdown`, then drains: claiming stops at once, what was claimed but not begun
     /// goes back, running jobs get their grace, the rest go back too. No attempt is spent by that.
     pub async fn run(self, shutdown: CancellationToken) {
+        panics::hush();
         let drained = CancellationToken::new();
         let background = TaskTracker::new();
         let performer = Arc::new(self.performer(&background, &drained));

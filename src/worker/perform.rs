@@ -1,6 +1,6 @@
 //! Performing a job: decode, run, judge, settle.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::{
     last_chance::{LastChance, PUT_OFF},
     leases::Leases,
+    panics,
     run::{Interrupt, Run},
     settle::{Ended, Settler},
 };
@@ -49,9 +50,9 @@ impl Performer {
         let facing = kind.map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
         // A panic that left this future would take every other run of the pool with it, so the net
         // is around all of the kind's code: decoding, running inline, and being dropped.
-        let ended = AssertUnwindSafe(self.begin(kind, &job, interrupt)).catch_unwind();
-        let (end, untouched) =
-            ended.await.unwrap_or_else(|panic| (End::Panicked(words_of(&*panic)), false));
+        let begun = panics::hushed(self.begin(kind, &job, interrupt));
+        let ended = AssertUnwindSafe(begun).catch_unwind().await;
+        let (end, untouched) = ended.unwrap_or_else(|_| (End::Panicked(panics::words()), false));
         let verdict = judge(end, &self.facts(&job, facing));
         let refund = untouched || gives_back(&verdict);
         self.end(Ended { job, verdict, refund, slot, place });
@@ -89,7 +90,10 @@ impl Performer {
         let work = runnable.perform(Arc::clone(&ctx));
         let guarded = guard(work, kind.timeout, interrupt);
         let end = if kind.waits {
-            tokio::spawn(guarded).await.unwrap_or_else(|e| End::Panicked(e.to_string()))
+            let running = AssertUnwindSafe(panics::hushed(guarded)).catch_unwind();
+            // Its words are with the thread on which it panicked.
+            let caught = async { running.await.unwrap_or_else(|_| End::Panicked(panics::words())) };
+            tokio::spawn(caught).await.unwrap_or_else(|_| End::Panicked(panics::words()))
         } else {
             guarded.await
         };
@@ -151,17 +155,10 @@ async fn guard(
         },
         ended = caught => match ended {
             Ok(outcome) => End::Said(outcome),
-            Err(panic) => End::Panicked(words_of(&*panic)),
+            Err(_) => End::Panicked(panics::words()),
         },
         () = too_long => End::TimedOut(timeout),
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    words
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "the job panicked without words".to_owned())
 }
 
 fn run_info(job: &Claimed) -> RunInfo {

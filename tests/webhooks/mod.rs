@@ -2,6 +2,7 @@
 
 mod answers;
 mod callbacks;
+mod canaries;
 mod delivering;
 mod house;
 mod inside;
