@@ -3,14 +3,16 @@
 //! A worker process has one pool a queue, and three things that all its pools share: the lease
 //! keeper, the settler and the performer. A job's way through them:
 //!
-//! `pool` claims it as soon as a slot is free, `leases` keeps its lease, `apalis` hands it on,
-//! `perform` runs it and asks the contract's judge, `settle` stores the verdict; then the slot is
-//! free again, and whoever wants to hear of the end is told.
+//! `pool` claims it as soon as a slot is free or will be (`pace`), `leases` keeps its lease, `apalis` hands it on,
+//! `perform` runs it and asks the contract's judge, `settle` stores the verdict; then it is `held` no
+//! more, and whoever wants to hear of the end is told.
 
 mod apalis;
 mod buffer;
+mod held;
 mod last_chance;
 mod leases;
+mod pace;
 mod panics;
 mod perform;
 mod pool;

@@ -9,9 +9,10 @@ use jobs::contract::{
     Runnable, Verdict, judge,
     ports::{Clock, Progress},
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
+    held::Share,
     last_chance::{LastChance, PUT_OFF},
     leases::Leases,
     panics,
@@ -45,7 +46,7 @@ struct Facing {
 impl Performer {
     /// Takes a run from its claim to its verdict, and hands that in.
     pub(super) async fn perform(self: Arc<Self>, run: Run) {
-        let Run { job, interrupt, slot, place } = run;
+        let Run { job, interrupt, share, place, slot } = run;
         let kind = self.catalogue.find(&job.kind);
         let facing = kind.map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
         // A panic that left this future would take every other run of the pool with it, so the net
@@ -53,24 +54,25 @@ impl Performer {
         let begun = panics::hushed(self.begin(kind, &job, interrupt));
         let ended = AssertUnwindSafe(begun).catch_unwind().await;
         let (end, untouched) = ended.unwrap_or_else(|_| (End::Panicked(panics::words()), false));
+        drop(slot);
         let verdict = judge(end, &self.facts(&job, facing));
         let refund = untouched || gives_back(&verdict);
-        self.end(Ended { job, verdict, refund, slot, place });
+        self.end(Ended { job, verdict, refund, share, place });
     }
 
     /// Gives a job back that was claimed and never begun.
     pub(super) fn give_back(&self, run: Run) {
-        let Run { job, slot, place, .. } = run;
-        self.end(Ended { job, verdict: Verdict::Release, refund: true, slot, place });
+        let Run { job, share, place, .. } = run;
+        self.end(Ended { job, verdict: Verdict::Release, refund: true, share, place });
     }
 
-    /// Puts a job off that was claimed while another one has its last chance; `slot` is free again when
+    /// Puts a job off that was claimed while another one has its last chance; `share` is given back when
     /// that is stored.
-    pub(super) fn put_off(&self, job: Claimed, slot: OwnedSemaphorePermit) {
+    pub(super) fn put_off(&self, job: Claimed, share: Share) {
         let until = self.queue.now().plus(PUT_OFF);
         let why = "another job that may have ended its workers runs first".to_owned();
         let verdict = Verdict::SnoozeJob { until, why };
-        self.end(Ended { job, verdict, refund: true, slot, place: None });
+        self.end(Ended { job, verdict, refund: true, share, place: None });
     }
 
     /// Decodes and runs the job, in a task of its own if it waits, and says how that ended and whether

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jobs::contract::Verdict;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{last_chance::Place, leases::Leases};
+use super::{held::Share, last_chance::Place, leases::Leases};
 use crate::{
     callback::Teller,
     queue::{Claimed, Queue, Settled, Settlement},
@@ -26,8 +26,8 @@ pub(super) struct Ended {
     pub(super) verdict: Verdict,
     /// Whether what its claim drew is given back.
     pub(super) refund: bool,
-    /// The slot that it took.
-    pub(super) slot: OwnedSemaphorePermit,
+    /// Its share of what its pool holds.
+    pub(super) share: Share,
     /// The place of a job on its last chance.
     pub(super) place: Option<Place>,
 }
@@ -54,13 +54,13 @@ impl Settler {
         tasks: &TaskTracker,
         drained: CancellationToken,
     ) -> Self {
-        // Not bounded by itself: there are never more verdicts than slots.
+        // Not bounded by itself: there are never more verdicts than a pool may hold jobs.
         let (inbox, ended) = mpsc::unbounded_channel();
         tasks.spawn(store(queue, leases, teller, ended, drained));
         Self { inbox }
     }
 
-    /// Hands a verdict in. Its lease is renewed and its slot taken until the queue has answered; a run
+    /// Hands a verdict in. Its lease is renewed and its job held until the queue has answered; a run
     /// does not wait for that, so that one which only computed for a moment costs no second wake-up.
     pub(super) fn hand_in(&self, ended: Ended) {
         // Nobody takes verdicts any more when the drain was given up: leases run out then.
@@ -87,8 +87,8 @@ async fn store(
         if batch.iter().any(|ended| ended.job.callback) {
             teller.wake();
         }
-        // Only now are the slots free: the next claim must not overtake these verdicts.
-        batch.drain(..).for_each(|ended| drop((ended.slot, ended.place)));
+        // Only now are they held no more: what may be claimed ahead is bounded by that.
+        batch.drain(..).for_each(|ended| drop((ended.share, ended.place)));
     }
 }
 

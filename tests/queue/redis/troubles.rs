@@ -235,7 +235,7 @@ async fn a_server_that_reads_its_file_is_waited_for() {
     server.begin_again();
     let refused = eventually_ok("it reads its file", || async {
         match queue.enqueue(submission("a", vec![job("m")])).await {
-            Err(error) if error.to_string().contains("LOADING") => Ok(error),
+            Err(error) if error.to_string().contains("loading the dataset") => Ok(error),
             other => Err(format!("{other:?}")),
         }
     })
@@ -267,7 +267,7 @@ async fn a_server_that_lost_its_primary_is_waited_for() {
 
     // then both are told that it passes
     assert!(
-        matches!(&unread, QueueError::Unavailable(said) if said.contains("MASTERDOWN")),
+        matches!(&unread, QueueError::Unavailable(said) if said.contains("Link with MASTER is down")),
         "{unread}"
     );
     assert!(matches!(&unclaimed, QueueError::Unavailable(_)), "{unclaimed}");
