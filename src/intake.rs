@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    callback,
     limits::Limits,
     queue::{LanePolicy, NewJob, Priority},
 };
@@ -194,7 +193,7 @@ impl Intake {
             queue: kind.queue.to_owned(),
             lane,
             policy,
-            payload: Bytes::from(callback::wrap(request.payload.to_string(), &request.callback)),
+            payload: Bytes::from(request.payload.to_string()),
             priority: request.priority,
             run_at: request.run_at,
             max_attempts: request.max_attempts.unwrap_or(kind.retry.max_attempts),
@@ -202,6 +201,7 @@ impl Intake {
             total_items: checked.items,
             tags: request.tags,
             request_id: request_id.to_owned(),
+            callback: request.callback,
         }))
     }
 
@@ -212,10 +212,6 @@ impl Intake {
         request: &JobRequest,
     ) -> Result<Vec<Problem>, Rejection> {
         let mut problems = Vec::new();
-        if request.payload.get(callback::MEMBER).is_some() {
-            let words = "a payload cannot have this member; callbacks stand beside the payload";
-            problems.push(Problem::new("/payload/$callback", "reserved", words));
-        }
         if request.callback.len() > MOST_CALLBACKS {
             let words = format!("expected at most {MOST_CALLBACKS} endpoints");
             problems.push(Problem::new("/callback", "too_many", words));

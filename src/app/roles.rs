@@ -139,6 +139,7 @@ impl App {
         let deps = SchedulerDeps {
             queue: Arc::clone(&self.queue),
             intake: self.intake.clone(),
+            follow_ups: Arc::clone(&self.ports.follow_ups),
             ticks: Arc::new(self.store.clone()),
             max_crashes: self.config.worker.max_crashes,
             clock: Arc::new(SystemClock),

@@ -25,7 +25,7 @@ pub use self::{
 pub struct Config {
     /// Where the embedded queue and store, and mail written as files, live.
     pub data_dir: PathBuf,
-    /// 32 bytes in base64 that seal credentials and pepper keys; empty: none.
+    /// 32 bytes in base64 that seal credentials and the pepper of API keys; empty: none.
     pub secret_key: SecretString,
     /// The secret key before this one, while what it sealed is wrapped anew; empty: none.
     pub secret_key_previous: SecretString,

@@ -82,6 +82,10 @@ pub trait Queue: Inspect + Send + Sync {
     /// Replaces what a lane may draw on, and frees it if it was parked by a limit.
     async fn set_policy(&self, lane: &LaneRef, policy: &LanePolicy) -> Result<(), QueueError>;
 
+    /// Takes note that the end which a job had at this version of its record was told, so that it is no
+    /// longer [`Inspect::untold`]. Changes nothing where the job has gone on since.
+    async fn told(&self, tenant: &TenantId, id: JobId, version: u64) -> Result<(), QueueError>;
+
     /// Draws one permit of `limit` for the tenant, apart from any lane, if there is one.
     async fn draw(&self, tenant: &TenantId, limit: &Limit) -> Result<Drawn, QueueError>;
 
@@ -101,6 +105,10 @@ pub trait Inspect: Send + Sync {
 
     /// Jobs that match, newest first, at most `filter.limit`.
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, QueueError>;
+
+    /// At most `max` finished jobs whose end is to be told and was not yet, however they ended, those
+    /// that ended first. A job that is retried or discarded before has no end to tell.
+    async fn untold(&self, max: u32) -> Result<Vec<JobRecord>, QueueError>;
 
     /// How many jobs of each queue are in which status, oldest waiting job, paused or not.
     async fn queues(&self) -> Result<Vec<QueueRecord>, QueueError>;

@@ -1,4 +1,4 @@
-//! Schedulers: promote, rescue, prune, and the crontab.
+//! Schedulers: promote, rescue, prune, tell how jobs ended, and the crontab.
 //!
 //! Any number of them may run: every verb they use is atomic in the queue, and a tick of the crontab
 //! is submitted under a key of its own, so that it fires once however many saw it.
@@ -16,7 +16,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use jobs::contract::ports::Clock;
+use jobs::contract::ports::{Clock, FollowUps};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -29,7 +29,7 @@ pub use self::{
     timetable::Timetable,
 };
 use self::{cron::Cron, tend::Tending};
-use crate::{intake::Intake, queue::Queue};
+use crate::{callback::Teller, intake::Intake, queue::Queue};
 
 /// What a scheduler works with.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub struct SchedulerDeps {
     pub queue: Arc<dyn Queue>,
     /// The door for the crontab's jobs.
     pub intake: Intake,
+    /// The door for what follows from jobs.
+    pub follow_ups: Arc<dyn FollowUps>,
     /// Where it is kept how far each entry has got.
     pub ticks: Arc<dyn Ticks>,
     /// Vanished workers after which a job is quarantined: `worker.max_crashes`.
@@ -57,7 +59,9 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler of this crontab.
     pub fn new(config: SchedulerConfig, crontab: Crontab, deps: SchedulerDeps) -> Self {
-        let tending = Tending::new(config.clone(), Arc::clone(&deps.queue), deps.max_crashes);
+        let teller = Teller::new(Arc::clone(&deps.queue), Arc::clone(&deps.follow_ups));
+        let tending =
+            Tending::new(config.clone(), Arc::clone(&deps.queue), teller, deps.max_crashes);
         let cron = Cron::new(&config, crontab, deps);
         Self { config, tending, cron, failing: AtomicBool::new(false) }
     }

@@ -1,4 +1,4 @@
-//! What the queue does when nobody looks: promote, rescue, prune.
+//! What the queue does when nobody looks: promote, rescue, tell, prune.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +8,10 @@ use std::{
 use tracing::warn;
 
 use super::SchedulerConfig;
-use crate::queue::{Queue, QueueError, Status};
+use crate::{
+    callback::Teller,
+    queue::{Queue, QueueError, Status},
+};
 
 /// How often one turn repeats a step that came back full. What is left waits for the next turn, so
 /// that a large backlog of one step does not starve the others.
@@ -18,19 +21,28 @@ const ROUNDS: u32 = 20;
 pub(super) struct Tending {
     config: SchedulerConfig,
     queue: Arc<dyn Queue>,
+    teller: Teller,
     max_crashes: u32,
     pruned: Mutex<Option<Instant>>,
 }
 
 impl Tending {
-    pub(super) fn new(config: SchedulerConfig, queue: Arc<dyn Queue>, max_crashes: u32) -> Self {
-        Self { config, queue, max_crashes, pruned: Mutex::new(None) }
+    pub(super) fn new(
+        config: SchedulerConfig,
+        queue: Arc<dyn Queue>,
+        teller: Teller,
+        max_crashes: u32,
+    ) -> Self {
+        Self { config, queue, teller, max_crashes, pruned: Mutex::new(None) }
     }
 
     /// One turn of each step.
     pub(super) async fn turn(&self) -> Result<(), QueueError> {
         self.promote().await?;
         self.rescue().await?;
+        // After that: what is quarantined has ended, and what a worker that vanished had stored was
+        // perhaps not told.
+        self.teller.turn().await?;
         if self.prune_is_due() {
             self.prune().await?;
         }

@@ -1,8 +1,9 @@
 //! Secrets: sealing what is stored, and the pepper of API keys.
 //!
 //! One secret key of 32 bytes is configured (`secret_key`) or, for the embedded default, kept in a
-//! file of the data directory. It is never used itself: each purpose has a key of its own, derived
-//! from it with HMAC-SHA256 under a label.
+//! file of the data directory. It is never used itself: sealing has a key of its own, derived from it
+//! with HMAC-SHA256 under a label. The pepper is derived from nothing: a store draws it once and keeps it
+//! sealed, so that a secret key which was rotated away tells nothing about it.
 
 mod api_key;
 mod key_file;
@@ -12,6 +13,7 @@ use std::{fmt, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use sha2::Sha256;
 
@@ -33,6 +35,7 @@ pub struct Secrets {
     /// Names the secret key without telling anything about it; part of every sealed value.
     key_id: String,
     sealing: Key,
+    /// Drawn at random until a store has given its own: by this one no key is known.
     pepper: Key,
     /// The keys of the secret key before this one, which still open what they sealed.
     previous: Option<Box<Secrets>>,
@@ -101,10 +104,9 @@ impl Secrets {
         self.previous.is_some()
     }
 
-    /// The pepper that API keys were first hashed with under this secret key, for safe-keeping.
+    /// The pepper that API keys are hashed with, for safe-keeping.
     pub(crate) fn pepper(&self) -> SecretString {
-        let of = self.previous.as_deref().unwrap_or(self);
-        STANDARD.encode(of.pepper.as_slice()).into()
+        STANDARD.encode(self.pepper.as_slice()).into()
     }
 
     /// Hashes API keys with a pepper that was kept; `false` when it is none.
@@ -162,7 +164,7 @@ impl Secrets {
         Self {
             key_id: id[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
             sealing: Zeroizing::new(derive(key, "postrider sealing")),
-            pepper: Zeroizing::new(derive(key, "postrider api key pepper")),
+            pepper: Zeroizing::new(rand::rng().random()),
             previous: None,
         }
     }
@@ -213,6 +215,20 @@ mod tests {
 
         let error = Secrets::from_base64(&"hunter2!".into()).unwrap_err().to_string();
         assert!(error.ends_with("got no base64"), "{error}");
+    }
+
+    #[test]
+    fn the_secret_key_tells_no_pepper() {
+        // Given the secrets of one key, twice
+        let [one, mut other] = [(); 2].map(|()| Secrets::from_key(&[7; 32]));
+        // When nobody has given a pepper, then each has another one,
+        assert_eq!(one.key_id, other.key_id);
+        assert_ne!(*one.pepper, *other.pepper);
+        // and the one that was kept is everybody's.
+        assert!(other.set_pepper(&one.pepper()));
+        assert_eq!(*one.pepper, *other.pepper);
+        assert!(!other.set_pepper(&"no pepper".into()));
+        assert_eq!(*one.pepper, *other.pepper);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection,
     SqlitePool, Transaction,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -28,6 +29,21 @@ pub enum Db {
     Lite(SqlitePool),
     /// Postgres.
     Pg(PgPool),
+}
+
+/// The pools of a store. On Postgres they are one.
+pub(super) struct Pools {
+    pub(super) reader: Db,
+    pub(super) writer: Db,
+    pub(super) log: Db,
+}
+
+impl Pools {
+    pub(super) async fn close(&self) {
+        self.reader.close().await;
+        self.log.close().await;
+        self.writer.close().await;
+    }
 }
 
 /// A connection of its own, outside the pools.
@@ -72,6 +88,26 @@ impl Db {
             Self::Lite(pool) => Tx::Lite(pool.begin_with("BEGIN IMMEDIATE").await?),
             Self::Pg(pool) => Tx::Pg(pool.begin().await?),
         })
+    }
+
+    /// Begins a transaction whose commit does not wait for the disk: after a power cut the last of them
+    /// may be missing, in their order, and never after the end of a process. On SQLite that is a
+    /// property of the pool.
+    pub(super) async fn begin_unwaited(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.begin().await?;
+        if let Tx::Pg(tx) = &mut tx {
+            sqlx::query("SET LOCAL synchronous_commit TO off").execute(&mut **tx).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Holds up the other writers of this process until what is given is dropped. SQLite lets one
+    /// write, and lets the others sleep for a while and look again; here they come one after the other.
+    pub(super) async fn turn(&self) -> Result<Option<PoolConnection<Sqlite>>, StoreError> {
+        match self {
+            Self::Lite(pool) => Ok(Some(pool.acquire().await?)),
+            Self::Pg(_) => Ok(None),
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -136,24 +172,22 @@ impl Address {
     }
 
     /// Pools to read from and to write to. SQLite has one writer, so a process has one connection
-    /// that writes; on Postgres they are the same pool.
-    pub(super) async fn open(&self) -> Result<(Db, Db), StoreError> {
+    /// that writes, and one that writes the log; on Postgres they are the same pool.
+    pub(super) async fn open(&self) -> Result<Pools, StoreError> {
         match self {
             Self::Lite(file) => {
                 create_directory(file)?;
                 let options = lite_options(file);
                 // The file is made, and its journal set, by one connection before there are more.
-                let writer = SqlitePoolOptions::new()
-                    .max_connections(1)
-                    .acquire_timeout(PATIENCE)
+                let writer = lite_pool(1)
                     .connect_with(options.clone())
                     .await
                     .map_err(|error| lite_refused(file, &error))?;
-                let reader = SqlitePoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .acquire_timeout(PATIENCE)
-                    .connect_lazy_with(options);
-                Ok((Db::Lite(reader), Db::Lite(writer)))
+                let unwaited = options.clone().synchronous(SqliteSynchronous::Normal);
+                let log = lite_pool(1).connect_lazy_with(unwaited);
+                let reader = lite_pool(CONNECTIONS).connect_lazy_with(options);
+                let (reader, writer) = (Db::Lite(reader), Db::Lite(writer));
+                Ok(Pools { reader, writer, log: Db::Lite(log) })
             }
             Self::Pg(options) => {
                 // A pool would hide why it got no connection.
@@ -163,7 +197,8 @@ impl Address {
                     .max_connections(CONNECTIONS)
                     .acquire_timeout(PATIENCE)
                     .connect_lazy_with((**options).clone());
-                Ok((Db::Pg(pool.clone()), Db::Pg(pool)))
+                let (reader, writer) = (Db::Pg(pool.clone()), Db::Pg(pool.clone()));
+                Ok(Pools { reader, writer, log: Db::Pg(pool) })
             }
         }
     }
@@ -197,6 +232,14 @@ impl Address {
             ))),
         }
     }
+}
+
+fn lite_pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        // A file does not hang up.
+        .test_before_acquire(false)
 }
 
 fn lite_options(file: &Path) -> SqliteConnectOptions {

@@ -9,14 +9,8 @@ use jobs::{
     webhook_delivery::matches,
 };
 
-use super::{
-    Store, StoreError,
-    db::on,
-    endpoint_row::{broken, format_of},
-};
+use super::{Store, StoreError, db::on, endpoint_row::broken};
 
-const FIND: &str =
-    "SELECT format, disabled, circuit_until FROM endpoints WHERE tenant = $1 AND id = $2";
 const ENABLED: &str =
     "SELECT id, events FROM endpoints WHERE tenant = $1 AND disabled IS NULL ORDER BY id";
 const PROBE: &str = "UPDATE endpoints SET probe_until = $4 \
@@ -43,6 +37,7 @@ impl Store {
             .execute(p)
             .await
             .map(|done| done.rows_affected()))?;
+        self.endpoints.forget(tenant, id);
         Ok(changed == 1)
     }
 }
@@ -50,19 +45,13 @@ impl Store {
 #[async_trait]
 impl Endpoints for Store {
     async fn find(&self, tenant: &TenantId, id: &str) -> Result<Option<Endpoint>, Fault> {
-        let row: Option<(String, Option<String>, Option<i64>)> =
-            on!(&self.reader, p => sqlx::query_as(FIND)
-                .bind(tenant.as_str())
-                .bind(id)
-                .fetch_optional(p)
-                .await)
-            .map_err(StoreError::from)?;
-        let Some((format, disabled, circuit_until)) = row else { return Ok(None) };
+        let Some(row) = self.endpoint_lately(tenant, id).await? else { return Ok(None) };
+        let disabled = row.disabled.clone();
         Ok(Some(Endpoint {
             id: id.to_owned(),
-            format: format_of(&format)?,
+            format: row.settings.format,
             status: disabled.map_or(EndpointStatus::Enabled, EndpointStatus::Disabled),
-            circuit_until: circuit_until.map(Moment::from_millis),
+            circuit_until: row.circuit_until,
         }))
     }
 
@@ -110,6 +99,7 @@ impl Endpoints for Store {
             .await
             .map(|_| ()))
         .map_err(StoreError::from)?;
+        self.endpoints.forget(tenant, id);
         Ok(())
     }
 

@@ -81,7 +81,7 @@ pub(super) const fn word(format: Format) -> &'static str {
     }
 }
 
-pub(super) fn format_of(word: &str) -> Result<Format, StoreError> {
+fn format_of(word: &str) -> Result<Format, StoreError> {
     match word {
         "standard" => Ok(Format::Standard),
         "slack" => Ok(Format::Slack),

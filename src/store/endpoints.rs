@@ -208,6 +208,7 @@ impl Store {
             .map(|_| ()))
         .map_err(StoreError::from)?;
         tx.commit().await?;
+        self.endpoints.forget(tenant, id);
         Ok(new)
     }
 
@@ -230,6 +231,7 @@ impl Store {
             .execute(p)
             .await
             .map(|done| done.rows_affected()))?;
+        self.endpoints.forget(tenant, id);
         Ok(changed == 1)
     }
 
@@ -281,13 +283,13 @@ impl Addresses for Store {
         endpoint: &str,
         now: Moment,
     ) -> Result<Option<Address>, Fault> {
-        let row = self.endpoint_row(tenant, endpoint).await?;
+        let row = self.endpoint_lately(tenant, endpoint).await?;
         Ok(row.map(|row| Address {
             secrets: row.signing(now),
-            url: row.settings.url,
+            url: row.settings.url.clone(),
             format: row.settings.format,
-            headers: row.settings.headers,
-            second: row.settings.second,
+            headers: row.settings.headers.clone(),
+            second: row.settings.second.clone(),
         }))
     }
 }

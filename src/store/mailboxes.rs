@@ -151,6 +151,7 @@ impl Store {
         }
         let endpoints = self.put_endpoints(&mut tx, tenant, endpoints, now).await?;
         tx.commit().await?;
+        self.endpoints.forget_all_of(tenant);
         Ok(Applied { mailboxes: mailboxes_put, suppressions: suppressions_put, endpoints })
     }
 

@@ -10,6 +10,7 @@ mod deliveries;
 mod delivery_log;
 mod delivery_writer;
 mod endpoint;
+mod endpoint_cache;
 mod endpoint_health;
 mod endpoint_row;
 mod endpoints;
@@ -27,11 +28,10 @@ mod tenants;
 mod ticks;
 mod vault;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
-use self::db::Address;
 pub use self::{
     db::Db,
     delivery_log::{AttemptLine, DeliveryRecord},
@@ -47,6 +47,10 @@ pub use self::{
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
     vault::Rewrapped,
+};
+use self::{
+    db::{Address, Pools},
+    endpoint_cache::EndpointCache,
 };
 use crate::secrets::Secrets;
 
@@ -75,6 +79,9 @@ pub struct Store {
     address: Address,
     reader: Db,
     writer: Db,
+    /// Writes the log of deliveries, without waiting for the disk.
+    log: Db,
+    endpoints: Arc<EndpointCache>,
     secrets: Secrets,
 }
 
@@ -92,8 +99,9 @@ impl Store {
         on_old: OnOldSchema,
     ) -> Result<Self, StoreError> {
         let address = Address::read(&config.url, data_dir)?;
-        let (reader, writer) = open(&address, on_old).await?.0;
-        let mut store = Self { address, reader, writer, secrets };
+        let Pools { reader, writer, log } = open(&address, on_old).await?.0;
+        let endpoints = Arc::default();
+        let mut store = Self { address, reader, writer, log, endpoints, secrets };
         store.load_pepper().await?;
         Ok(store)
     }
@@ -105,9 +113,8 @@ impl Store {
     /// As [`Store::open`].
     pub async fn migrate(config: &StoreConfig, data_dir: &Path) -> Result<Migrated, StoreError> {
         let address = Address::read(&config.url, data_dir)?;
-        let ((reader, writer), migrated) = open(&address, OnOldSchema::Migrate).await?;
-        reader.close().await;
-        writer.close().await;
+        let (pools, migrated) = open(&address, OnOldSchema::Migrate).await?;
+        pools.close().await;
         Ok(migrated)
     }
 
@@ -134,6 +141,7 @@ impl Store {
     /// Closes all connections; on SQLite this also folds the journal into the file.
     pub async fn shut(&self) {
         self.reader.close().await;
+        self.log.close().await;
         self.writer.close().await;
     }
 }
@@ -141,12 +149,12 @@ impl Store {
 /// How long a proof of readiness may take: less than what asks for it waits.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
-async fn open(address: &Address, on_old: OnOldSchema) -> Result<((Db, Db), Migrated), StoreError> {
-    let (reader, writer) = address.open().await?;
-    match schema::check(&writer, on_old).await {
-        Ok(migrated) => Ok(((reader, writer), migrated)),
+async fn open(address: &Address, on_old: OnOldSchema) -> Result<(Pools, Migrated), StoreError> {
+    let pools = address.open().await?;
+    match schema::check(&pools.writer, on_old).await {
+        Ok(migrated) => Ok((pools, migrated)),
         Err(error) => {
-            writer.close().await;
+            pools.close().await;
             Err(error)
         }
     }

@@ -50,7 +50,7 @@ pub struct Rewrapped {
 }
 
 impl Store {
-    /// Finds the pepper that this store's API keys are hashed with, or keeps this secret key's. A store
+    /// Finds the pepper that this store's API keys are hashed with, or draws one and keeps it. A store
     /// that was sealed with another key keeps its secrets: its API keys are then unknown.
     pub(super) async fn load_pepper(&mut self) -> Result<(), StoreError> {
         let place = Place { tenant: "", table: "vault", column: "sealed", row: PEPPER };

@@ -106,7 +106,8 @@ fn request(address: &Address, post: &Post<'_>) -> Option<Request<Full<Bytes>>> {
     let delivery = post.delivery;
     let slack = address.format == Format::Slack;
     let body = if slack { slack::message(&delivery.body) } else { delivery.body.clone() };
-    let mut request = Request::new(Full::new(Bytes::from(body.clone())));
+    let body = Bytes::from(body);
+    let mut request = Request::new(Full::new(body.clone()));
     *request.method_mut() = Method::POST;
     let headers = request.headers_mut();
     for (name, value) in &address.headers {
@@ -150,6 +151,9 @@ fn exchange(course: Course, address: &Address) -> Exchange {
 /// The beginning of an answer's body, without control characters and without the endpoint's secrets:
 /// some servers answer with what they got.
 fn excerpt(body: &[u8], address: &Address) -> String {
+    if body.is_empty() {
+        return String::new();
+    }
     let text = String::from_utf8_lossy(body);
     let plain = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     let mut text: String = text.chars().map(plain).collect();

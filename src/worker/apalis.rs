@@ -22,7 +22,7 @@ use apalis_core::{
 use tokio_util::sync::CancellationToken;
 use tower::{Service, layer::util::Identity};
 
-use super::{buffer::Buffer, perform::Performer, pool::Pool, run::Run};
+use super::{perform::Performer, pool::Pool, run::Run};
 
 /// The pause before a worker that ended by a bug of ours begins again.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
@@ -40,11 +40,11 @@ pub(super) async fn run(
         true
     });
     for pool in pools {
-        let (name, buffer) = (pool.name(), Arc::clone(&pool.buffer));
+        let (name, pool) = (pool.name(), Arc::clone(pool));
         let performer = Arc::clone(performer);
         monitor = monitor.register(move |_| {
             WorkerBuilder::new(name.as_str())
-                .backend(Claims { buffer: Arc::clone(&buffer) })
+                .backend(Claims { pool: Arc::clone(&pool) })
                 .build(Perform { performer: Arc::clone(&performer) })
         });
     }
@@ -59,7 +59,7 @@ pub(super) async fn run(
 
 /// A pool's buffer, as an apalis backend.
 struct Claims {
-    buffer: Arc<Buffer<Box<Run>>>,
+    pool: Arc<Pool>,
 }
 
 impl Backend for Claims {
@@ -79,7 +79,10 @@ impl Backend for Claims {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
-        self.buffer.poll_pop(cx).map(|run| Some(Ok(Task::new(run))))
+        self.pool.buffer.poll_pop(cx).map(|mut run| {
+            run.slot = Some(self.pool.slot());
+            Some(Ok(Task::new(run)))
+        })
     }
 
     fn poll_close(
@@ -120,7 +123,7 @@ impl Service<Task<Box<Run>>> for Perform {
     type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Slots are counted where jobs are claimed: what is in the buffer has one.
+        // Slots are counted where the buffer hands jobs on: what comes from there has one.
         Poll::Ready(Ok(()))
     }
 

@@ -3,14 +3,17 @@
 //! A worker process has one pool a queue, and three things that all its pools share: the lease
 //! keeper, the settler and the performer. A job's way through them:
 //!
-//! `pool` claims it as soon as a slot is free, `leases` keeps its lease, `apalis` hands it on,
-//! `perform` runs it and asks the contract's judge, `settle` stores the verdict; then the slot is
-//! free again.
+//! `pool` claims it as soon as a slot is free or will be (`pace`), `leases` keeps its lease, `apalis` hands it on,
+//! `perform` runs it and asks the contract's judge, `settle` stores the verdict; then it is `held` no
+//! more, and whoever wants to hear of the end is told.
 
 mod apalis;
 mod buffer;
+mod held;
 mod last_chance;
 mod leases;
+mod pace;
+mod panics;
 mod perform;
 mod pool;
 mod run;
@@ -26,7 +29,7 @@ pub use self::perform::QueueClock;
 use self::{
     last_chance::LastChance, leases::Leases, perform::Performer, pool::Pool, settle::Settler,
 };
-use crate::{config::Ranges, queue::Queue};
+use crate::{callback::Teller, config::Ranges, queue::Queue};
 
 /// How long the last verdicts may take to be stored once every run has ended.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -107,6 +110,7 @@ impl Workers {
     /// Works until `shutdown`, then drains: claiming stops at once, what was claimed but not begun
     /// goes back, running jobs get their grace, the rest go back too. No attempt is spent by that.
     pub async fn run(self, shutdown: CancellationToken) {
+        panics::hush();
         let drained = CancellationToken::new();
         let background = TaskTracker::new();
         let performer = Arc::new(self.performer(&background, &drained));
@@ -133,6 +137,8 @@ impl Workers {
 
     fn performer(&self, background: &TaskTracker, drained: &CancellationToken) -> Performer {
         let leases = Leases::new(Arc::clone(&self.queue), self.config.lease);
+        let teller = Teller::new(Arc::clone(&self.queue), Arc::clone(&self.ports.follow_ups));
+        background.spawn(teller.clone().run(drained.clone()));
         Performer {
             queue: Arc::clone(&self.queue),
             catalogue: self.catalogue.clone(),
@@ -140,6 +146,7 @@ impl Workers {
             settler: Settler::start(
                 Arc::clone(&self.queue),
                 leases.clone(),
+                teller,
                 background,
                 drained.clone(),
             ),

@@ -1,34 +1,29 @@
 //! Performing a job: decode, run, judge, settle.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use jobs::contract::{
     Catalogue, Context, Cursor, End, Facts, Fault, Kind, Moment, Outcome, Ports, Retry, RunInfo,
     Runnable, Verdict, judge,
-    ports::{Clock, FollowUp, Progress},
+    ports::{Clock, Progress},
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
+    held::Share,
     last_chance::{LastChance, PUT_OFF},
     leases::Leases,
+    panics,
     run::{Interrupt, Run},
     settle::{Ended, Settler},
 };
-use crate::{
-    callback,
-    queue::{Claimed, LeaseRef, Queue},
-};
+use crate::queue::{Claimed, LeaseRef, Queue};
 
 /// What a job whose kind nobody here knows is judged by.
 const UNKNOWN_KIND: Facing =
     Facing { retry: Retry { max_attempts: 1, waits: &[], jitter: 0.0 }, patience: Duration::ZERO };
-
-/// The pause before a follow-up is tried a second time, and the longest one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Performs the jobs of all pools.
 pub(super) struct Performer {
@@ -51,64 +46,33 @@ struct Facing {
 impl Performer {
     /// Takes a run from its claim to its verdict, and hands that in.
     pub(super) async fn perform(self: Arc<Self>, run: Run) {
-        let Run { job, interrupt, slot, place } = run;
+        let Run { job, interrupt, share, place, slot } = run;
         let kind = self.catalogue.find(&job.kind);
         let facing = kind.map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
         // A panic that left this future would take every other run of the pool with it, so the net
         // is around all of the kind's code: decoding, running inline, and being dropped.
-        let ended = AssertUnwindSafe(self.begin(kind, &job, interrupt)).catch_unwind();
-        let (end, untouched) =
-            ended.await.unwrap_or_else(|panic| (End::Panicked(words_of(&*panic)), false));
+        let begun = panics::hushed(self.begin(kind, &job, interrupt));
+        let ended = AssertUnwindSafe(begun).catch_unwind().await;
+        let (end, untouched) = ended.unwrap_or_else(|_| (End::Panicked(panics::words()), false));
+        drop(slot);
         let verdict = judge(end, &self.facts(&job, facing));
-        // Before the verdict is stored: a crash in between tells it twice, not never.
-        self.call_back(&job, &verdict).await;
         let refund = untouched || gives_back(&verdict);
-        self.end(Ended { job, verdict, refund, slot, place });
-    }
-
-    /// Tells the endpoints that the job names how it ended, if it has.
-    async fn call_back(&self, job: &Claimed, verdict: &Verdict) {
-        let (callbacks, _) = callback::unwrap(&job.payload);
-        if callbacks.is_empty() {
-            return;
-        }
-        let run = run_info(job);
-        let Some(news) = callback::news(&run, &job.kind, verdict, self.queue.now()) else { return };
-        for endpoint in &callbacks {
-            let (key, follow_up) = callback::follow_up(&news, endpoint, &run);
-            if let Err(fault) = self.insist(&run, &key, &follow_up).await {
-                tracing::warn!(job.id = %run.job, endpoint, %fault, "a job's end could not be told");
-            }
-        }
-    }
-
-    /// Takes a follow-up in, again and again for some seconds while the queue is away.
-    async fn insist(&self, run: &RunInfo, key: &str, job: &FollowUp) -> Result<(), Fault> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.ports.follow_ups.submit(run, key, job.clone()).await {
-                Err(fault @ Fault::Permanent(_)) => return Err(fault),
-                Err(fault) if pause > LONGEST_PAUSE => return Err(fault),
-                Err(_) => tokio::time::sleep(pause).await,
-                Ok(_) => return Ok(()),
-            }
-            pause *= 2;
-        }
+        self.end(Ended { job, verdict, refund, share, place });
     }
 
     /// Gives a job back that was claimed and never begun.
     pub(super) fn give_back(&self, run: Run) {
-        let Run { job, slot, place, .. } = run;
-        self.end(Ended { job, verdict: Verdict::Release, refund: true, slot, place });
+        let Run { job, share, place, .. } = run;
+        self.end(Ended { job, verdict: Verdict::Release, refund: true, share, place });
     }
 
-    /// Puts a job off that was claimed while another one has its last chance; `slot` is free again when
+    /// Puts a job off that was claimed while another one has its last chance; `share` is given back when
     /// that is stored.
-    pub(super) fn put_off(&self, job: Claimed, slot: OwnedSemaphorePermit) {
+    pub(super) fn put_off(&self, job: Claimed, share: Share) {
         let until = self.queue.now().plus(PUT_OFF);
         let why = "another job that may have ended its workers runs first".to_owned();
         let verdict = Verdict::SnoozeJob { until, why };
-        self.end(Ended { job, verdict, refund: true, slot, place: None });
+        self.end(Ended { job, verdict, refund: true, share, place: None });
     }
 
     /// Decodes and runs the job, in a task of its own if it waits, and says how that ended and whether
@@ -128,7 +92,10 @@ impl Performer {
         let work = runnable.perform(Arc::clone(&ctx));
         let guarded = guard(work, kind.timeout, interrupt);
         let end = if kind.waits {
-            tokio::spawn(guarded).await.unwrap_or_else(|e| End::Panicked(e.to_string()))
+            let running = AssertUnwindSafe(panics::hushed(guarded)).catch_unwind();
+            // Its words are with the thread on which it panicked.
+            let caught = async { running.await.unwrap_or_else(|_| End::Panicked(panics::words())) };
+            tokio::spawn(caught).await.unwrap_or_else(|_| End::Panicked(panics::words()))
         } else {
             guarded.await
         };
@@ -167,8 +134,7 @@ fn decode<'a>(
     job: &Claimed,
 ) -> Result<(&'a Kind, Box<dyn Runnable>), String> {
     let kind = kind.ok_or_else(|| format!("this worker knows no kind {:?}", job.kind))?;
-    let (_, payload) = callback::unwrap(&job.payload);
-    Ok((kind, kind.decode(&payload)?))
+    Ok((kind, kind.decode(&job.payload)?))
 }
 
 /// Runs `work` until it ends, panics, takes too long or is called off; then it is dropped.
@@ -191,17 +157,10 @@ async fn guard(
         },
         ended = caught => match ended {
             Ok(outcome) => End::Said(outcome),
-            Err(panic) => End::Panicked(words_of(&*panic)),
+            Err(_) => End::Panicked(panics::words()),
         },
         () = too_long => End::TimedOut(timeout),
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    words
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "the job panicked without words".to_owned())
 }
 
 fn run_info(job: &Claimed) -> RunInfo {

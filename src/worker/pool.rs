@@ -1,15 +1,34 @@
 //! A pool: the slots of one queue in this process, and the task that fills them.
+//!
+//! While runs end fast, a few jobs are claimed ahead, as many as will begin within a moment: a claim of
+//! many costs little more than one of a single job, and no slot waits for it. While they do not, a job is
+//! claimed when a slot is free for it, and what was claimed ahead of a pool that came to a halt goes back
+//! to whoever has a slot.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{WorkerConfig, buffer::Buffer, perform::Performer, run::Run};
+use super::{
+    WorkerConfig,
+    buffer::Buffer,
+    held::{Held, Share},
+    pace::Pace,
+    perform::Performer,
+    run::Run,
+};
 use crate::queue::{Ask, Claimed, Claims, QueueError};
 
 /// Jobs claimed in one call.
-const BATCH: u32 = 100;
+const BATCH: usize = 100;
+/// Jobs claimed ahead at most, and within how long they must be expected to begin.
+const AHEAD: usize = 64;
+const SOON: Duration = Duration::from_millis(20);
+/// What was claimed ahead goes back when no run has ended for so long.
+const HALT: Duration = Duration::from_millis(500);
 /// The pause after a first failure, and the longest one: work goes on within 5 s after an outage, of
 /// which a new connection may need some as well.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -21,11 +40,22 @@ pub(super) struct Pool {
     worker: String,
     /// The queue it claims from.
     queue: String,
-    slots: Arc<Semaphore>,
-    size: u32,
+    size: usize,
+    held: Arc<Held>,
+    pace: Pace,
     performer: Arc<Performer>,
-    /// Claimed and not begun.
-    pub(super) buffer: Arc<Buffer<Box<Run>>>,
+    /// Claimed and not begun; it hands on what has a slot.
+    pub(super) buffer: Buffer<Box<Run>>,
+}
+
+/// A slot that a run takes; free again when this is dropped.
+pub(super) struct Slot(Arc<Pool>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.pace.ended(Instant::now());
+        self.0.buffer.free_slot();
+    }
 }
 
 impl Pool {
@@ -35,13 +65,15 @@ impl Pool {
         config: &WorkerConfig,
         performer: Arc<Performer>,
     ) -> Self {
+        let size = config.slots(queue) as usize;
         Self {
             worker: worker.to_owned(),
             queue: queue.to_owned(),
-            slots: Arc::new(Semaphore::new(config.slots(queue) as usize)),
-            size: config.slots(queue),
+            size,
+            held: Arc::default(),
+            pace: Pace::new(Instant::now()),
             performer,
-            buffer: Arc::new(Buffer::new()),
+            buffer: Buffer::new(size),
         }
     }
 
@@ -50,73 +82,89 @@ impl Pool {
         format!("{}/{}", self.worker, self.queue)
     }
 
+    /// What a run that leaves the buffer takes.
+    pub(super) fn slot(self: &Arc<Self>) -> Slot {
+        // There may be room for others in the buffer now.
+        self.held.look();
+        Slot(Arc::clone(self))
+    }
+
     /// Fills free slots until `shutdown`, then gives back what has not begun.
     pub(super) async fn fetch(self: Arc<Self>, shutdown: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         while !shutdown.is_cancelled() {
-            let Some(slots) = self.free_slots(&shutdown).await else { break };
-            match self.claim(&slots).await {
+            let Some(room) = self.room(&shutdown).await else { break };
+            match self.claim(room).await {
                 Ok(claims) => {
                     pause = FIRST_PAUSE;
-                    self.fill(slots, claims, &shutdown).await;
+                    self.fill(claims, &shutdown).await;
                 }
                 Err(error) => {
                     tracing::warn!(queue = self.queue, %error, "jobs could not be claimed");
-                    drop(slots);
                     let _ = shutdown.run_until_cancelled(tokio::time::sleep(pause)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
-        for run in self.buffer.close() {
-            self.performer.give_back(*run);
-        }
-        // A slot is free when its verdict is stored: with all of them, nothing is left to write.
-        let all = self.slots.acquire_many(self.size).await;
-        drop(all.expect("the semaphore is never closed"));
+        self.give_back(self.buffer.close());
+        // When nothing is held, nothing is left to write.
+        self.held.none().await;
     }
 
-    /// Waits for a free slot and takes all that are free, up to a batch.
-    async fn free_slots(&self, shutdown: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = Arc::clone(&self.slots).acquire_owned();
-        let first = shutdown.run_until_cancelled(first).await?;
-        let mut slots = vec![first.expect("the semaphore is never closed")];
-        while slots.len() < BATCH as usize {
-            match Arc::clone(&self.slots).try_acquire_owned() {
-                Ok(slot) => slots.push(slot),
-                Err(_) => break,
+    /// Waits until jobs are to be claimed; how many.
+    async fn room(&self, shutdown: &CancellationToken) -> Option<usize> {
+        loop {
+            let waiting = self.buffer.len();
+            let ahead = self.pace.within(SOON, Instant::now()).min(AHEAD);
+            let room = (self.size + ahead).saturating_sub(self.held.count());
+            // Not each job by itself: half of what is claimed ahead is enough until the next ones come.
+            if room > 0 && waiting <= ahead / 2 {
+                return Some(room.min(BATCH));
+            }
+            tokio::select! {
+                () = self.held.changed() => {}
+                () = tokio::time::sleep(HALT), if waiting > 0 => self.give_back_if_halted(),
+                () = shutdown.cancelled() => return None,
             }
         }
-        Some(slots)
     }
 
-    async fn claim(&self, slots: &[OwnedSemaphorePermit]) -> Result<Claims, QueueError> {
+    /// Others may have slots for what this pool does not get to.
+    fn give_back_if_halted(&self) {
+        if self.pace.silent(Instant::now()) >= HALT {
+            self.give_back(self.buffer.take_all());
+        }
+    }
+
+    fn give_back(&self, runs: impl IntoIterator<Item = Box<Run>>) {
+        for run in runs {
+            self.performer.give_back(*run);
+        }
+    }
+
+    async fn claim(&self, room: usize) -> Result<Claims, QueueError> {
         let ask = Ask {
             queue: self.queue.clone(),
             worker: self.worker.clone(),
-            max: u32::try_from(slots.len()).unwrap_or(BATCH),
+            max: u32::try_from(room).unwrap_or(1),
             lease: self.performer.leases.length(),
         };
         self.performer.queue.claim(&ask).await
     }
 
     /// Hands claimed jobs on; when there were none, waits until there may be.
-    async fn fill(
-        &self,
-        slots: Vec<OwnedSemaphorePermit>,
-        claims: Claims,
-        shutdown: &CancellationToken,
-    ) {
+    async fn fill(&self, claims: Claims, shutdown: &CancellationToken) {
         let nothing = claims.jobs.is_empty();
         let (now, later) = self.performer.last_chance.sort(claims.jobs);
         self.put_off(later).await;
         let interrupts = self.performer.leases.watch(now.iter().map(|(job, _)| job.lease));
-        for (((job, place), interrupt), slot) in now.into_iter().zip(interrupts).zip(slots) {
-            if let Err(run) = self.buffer.push(Box::new(Run { job, interrupt, slot, place })) {
+        for ((job, place), interrupt) in now.into_iter().zip(interrupts) {
+            let share = self.held.share();
+            let run = Box::new(Run { job, interrupt, share, place, slot: None });
+            if let Err(run) = self.buffer.push(run) {
                 self.performer.give_back(*run);
             }
         }
-        // Slots that were not needed are free again here, before the wait.
         if nothing {
             let arrival = self.performer.queue.wait(&self.queue, claims.seen, claims.next_at);
             let _ = shutdown.run_until_cancelled(arrival).await;
@@ -125,12 +173,11 @@ impl Pool {
 
     /// Puts jobs off, and returns when that is stored: what begins next may take this process with it.
     async fn put_off(&self, jobs: Vec<Claimed>) {
-        let count = u32::try_from(jobs.len()).expect("a claim has at most a batch of jobs");
-        let stored = Arc::new(Semaphore::new(jobs.len()));
-        for job in jobs {
-            let slot = Arc::clone(&stored).try_acquire_owned().expect("there is one for each");
-            self.performer.put_off(job, slot);
+        let unstored: Arc<Held> = Arc::default();
+        let shares: Vec<Share> = jobs.iter().map(|_| unstored.share()).collect();
+        for (job, share) in jobs.into_iter().zip(shares) {
+            self.performer.put_off(job, share);
         }
-        drop(stored.acquire_many(count).await.expect("the semaphore is never closed"));
+        unstored.none().await;
     }
 }

@@ -1,20 +1,22 @@
 //! A claimed job on its way through the worker.
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use super::last_chance::Place;
+use super::{held::Share, last_chance::Place, pool::Slot};
 use crate::queue::Claimed;
 
-/// A claimed job, the slot it takes, and the line by which it can be called off.
+/// A claimed job, what it takes of its pool, and the line by which it can be called off.
 pub(super) struct Run {
     /// The job.
     pub(super) job: Claimed,
     /// Says that the run must end early, and why.
     pub(super) interrupt: oneshot::Receiver<Interrupt>,
-    /// The slot; given back by dropping it, once the verdict is stored.
-    pub(super) slot: OwnedSemaphorePermit,
-    /// The place of a job on its last chance, which it keeps for as long as its slot.
+    /// Its share of what is held; given back by dropping it, once the verdict is stored.
+    pub(super) share: Share,
+    /// The place of a job on its last chance, which it keeps for as long as its share.
     pub(super) place: Option<Place>,
+    /// The slot, as soon as it has one, until the run is over.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Why a run must end early.

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jobs::contract::Verdict;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{last_chance::Place, leases::Leases};
-use crate::queue::{Claimed, Queue, Settled, Settlement};
+use super::{held::Share, last_chance::Place, leases::Leases};
+use crate::{
+    callback::Teller,
+    queue::{Claimed, Queue, Settled, Settlement},
+};
 
 /// Verdicts stored in one call.
 const BATCH: usize = 200;
@@ -23,8 +26,8 @@ pub(super) struct Ended {
     pub(super) verdict: Verdict,
     /// Whether what its claim drew is given back.
     pub(super) refund: bool,
-    /// The slot that it took.
-    pub(super) slot: OwnedSemaphorePermit,
+    /// Its share of what its pool holds.
+    pub(super) share: Share,
     /// The place of a job on its last chance.
     pub(super) place: Option<Place>,
 }
@@ -47,16 +50,17 @@ impl Settler {
     pub(super) fn start(
         queue: Arc<dyn Queue>,
         leases: Leases,
+        teller: Teller,
         tasks: &TaskTracker,
         drained: CancellationToken,
     ) -> Self {
-        // Not bounded by itself: there are never more verdicts than slots.
+        // Not bounded by itself: there are never more verdicts than a pool may hold jobs.
         let (inbox, ended) = mpsc::unbounded_channel();
-        tasks.spawn(store(queue, leases, ended, drained));
+        tasks.spawn(store(queue, leases, teller, ended, drained));
         Self { inbox }
     }
 
-    /// Hands a verdict in. Its lease is renewed and its slot taken until the queue has answered; a run
+    /// Hands a verdict in. Its lease is renewed and its job held until the queue has answered; a run
     /// does not wait for that, so that one which only computed for a moment costs no second wake-up.
     pub(super) fn hand_in(&self, ended: Ended) {
         // Nobody takes verdicts any more when the drain was given up: leases run out then.
@@ -67,6 +71,7 @@ impl Settler {
 async fn store(
     queue: Arc<dyn Queue>,
     leases: Leases,
+    teller: Teller,
     mut inbox: mpsc::UnboundedReceiver<Ended>,
     drained: CancellationToken,
 ) {
@@ -79,8 +84,11 @@ async fn store(
         let answers = insist(&*queue, &batch, &drained).await;
         leases.forget(batch.iter().map(|ended| ended.job.lease));
         batch.iter().zip(answers).for_each(|(ended, answer)| log(ended, answer));
-        // Only now are the slots free: the next claim must not overtake these verdicts.
-        batch.drain(..).for_each(|ended| drop((ended.slot, ended.place)));
+        if batch.iter().any(|ended| ended.job.callback) {
+            teller.wake();
+        }
+        // Only now are they held no more: what may be claimed ahead is bounded by that.
+        batch.drain(..).for_each(|ended| drop((ended.share, ended.place)));
     }
 }
 

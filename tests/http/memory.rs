@@ -157,6 +157,7 @@ fn record(tenant: &TenantId, job: NewJob, now: Moment) -> JobRecord {
         completed_at: None,
         tags: job.tags,
         request_id: job.request_id,
+        callback: job.callback,
         version: 1,
     }
 }
@@ -275,6 +276,10 @@ impl Queue for Memory {
         unreachable!("the façade sets no policy")
     }
 
+    async fn told(&self, _: &TenantId, _: JobId, _: u64) -> Result<(), QueueError> {
+        unreachable!("the façade tells nothing")
+    }
+
     async fn wait(&self, _: &str, _: Seen, _: Option<Moment>) {
         unreachable!("the façade waits for changes of jobs")
     }
@@ -290,6 +295,10 @@ impl Inspect for Memory {
 
     async fn jobs(&self, _: &JobFilter) -> Result<Vec<JobRecord>, QueueError> {
         unreachable!("the façade lists nothing")
+    }
+
+    async fn untold(&self, _: u32) -> Result<Vec<JobRecord>, QueueError> {
+        unreachable!("the façade tells nothing")
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, QueueError> {

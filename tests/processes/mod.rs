@@ -1,6 +1,6 @@
 //! Real processes, and what ends or stops them: `kill -9`, SIGSTOP, SIGTERM.
 
-mod fleet;
+pub(crate) mod fleet;
 mod process;
 mod rig;
 

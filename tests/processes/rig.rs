@@ -90,6 +90,11 @@ impl House {
         self.env.push((format!("POSTRIDER_{option}"), value.to_owned()));
     }
 
+    /// Sets a variable of the environment for the processes that start from now on.
+    pub fn environment(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }

@@ -42,6 +42,7 @@ pub(crate) fn job(lane: &str) -> NewJob {
         total_items: 1,
         tags: Vec::new(),
         request_id: "req_1".into(),
+        callback: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use postrider::{
     config::Config,
-    queue::{Inspect, Queue, QueueConfig, QueueError, Settled, sqlite::SqliteQueue},
+    queue::{Inspect, NewJob, Queue, QueueConfig, QueueError, Settled, sqlite::SqliteQueue},
 };
 use tempfile::TempDir;
 
@@ -79,7 +79,33 @@ async fn a_file_of_another_schema_version_is_refused() {
     let refused = words(host.try_open().await.err());
 
     // then
-    assert!(refused.contains("has schema version 7, this postrider knows 1"), "{refused}");
+    assert!(refused.contains("has schema version 7, this postrider knows 2"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_schema_is_brought_up_to_date() {
+    // given a file as the first version made it
+    let host = Sqlite::new();
+    tamper(
+        &host.path(),
+        concat!(
+            include_str!("../../migrations/queue/0001_queue.sql"),
+            "INSERT INTO meta (one, version, boot_id, clock_offset, last_seen)
+             VALUES (1, 0, 'an earlier boot', 0, 0);
+             PRAGMA application_id = 0x50525131; PRAGMA user_version = 1; PRAGMA journal_mode = wal;"
+        ),
+    )
+    .await;
+
+    // when
+    let queue = host.try_open().await.unwrap();
+
+    // then it has all that later versions have
+    let told = NewJob { callback: vec!["crm".into()], ..job("l") };
+    let id = put(&queue, "a", vec![told]).await[0];
+    settle(&queue, &claim_one(&queue).await, done()).await;
+    let untold = queue.untold(1).await.unwrap();
+    assert_eq!((untold[0].id, &untold[0].callback), (id, &vec!["crm".to_owned()]));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use jobs::contract::{
-    Catalogue, Context, Cursor, Done, Fault, Job, JobId, Moment, Outcome, Retry, TenantId,
+    Catalogue, Context, Cursor, Done, Fault, Job, JobId, Moment, Outcome, Retry, TenantId, fakes,
     ports::Clock,
 };
 use postrider::{
@@ -264,6 +264,10 @@ impl Queue for IntakeQueue {
         unreachable!("a scheduler changes no policy")
     }
 
+    async fn told(&self, _: &TenantId, _: JobId, _: u64) -> Result<(), QueueError> {
+        unreachable!("there is nothing to tell")
+    }
+
     async fn draw(&self, _: &TenantId, _: &Limit) -> Result<Drawn, QueueError> {
         unreachable!("a scheduler draws nothing")
     }
@@ -284,6 +288,11 @@ impl Inspect for IntakeQueue {
     }
 
     async fn jobs(&self, _: &JobFilter) -> Result<Vec<JobRecord>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    async fn untold(&self, _: u32) -> Result<Vec<JobRecord>, QueueError> {
+        self.reach()?;
         Ok(Vec::new())
     }
 
@@ -327,6 +336,7 @@ impl Fleet {
         let deps = SchedulerDeps {
             queue: Arc::clone(&self.queue) as Arc<dyn Queue>,
             intake: intake(),
+            follow_ups: Arc::clone(&fakes::Fakes::default().ports().follow_ups),
             ticks: Arc::clone(&self.ticks) as Arc<dyn Ticks>,
             max_crashes: 3,
             clock: Arc::clone(clock) as Arc<dyn Clock>,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails in a test is to fail it")]
 
 mod apply;
+mod delivery_log;
 mod endpoints;
 mod keys;
 mod ledger;

@@ -49,10 +49,11 @@ on_both! {
         assert_eq!(password(&new).await.as_deref(), Some("open sesame"));
         assert!(new.endpoint_row(&dev(), "crm").await.unwrap().is_some());
         assert!(new.caller(key.reveal()).await.unwrap().is_some());
-        // and the old one opens nothing that is sealed.
+        // and the old one opens nothing that is sealed, and knows no API key.
         let old = open(&given, secrets(1)).await;
         assert_eq!(password(&old).await, None);
         assert!(old.endpoint_row(&dev(), "crm").await.is_err());
+        assert!(old.caller(key.reveal()).await.unwrap().is_none());
     }
 
     async fn what_neither_key_opens_is_counted_and_left_alone(given) {

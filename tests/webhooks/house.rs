@@ -144,7 +144,7 @@ impl House {
     }
 }
 
-fn config(data_dir: &Path, options: &str) -> Config {
+pub(super) fn config(data_dir: &Path, options: &str) -> Config {
     let mut layers = Layers::defaults();
     let own = "[http]\nadmin_listen = \"\"\n[webhooks.egress]\nallow_http = true\n\
                allow_cidrs = [\"127.0.0.1/32\"]\n";

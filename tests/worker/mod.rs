@@ -57,6 +57,8 @@ async fn a_panic_and_a_timeout_spend_attempts_and_end_in_the_dead_set() {
     for (id, code) in [(panics, "panic"), (slow, "timeout")] {
         let job = rig.finished(id).await;
         assert_eq!((job.status, job.attempt), (Status::Failed, 3), "{code}");
+        // What the code had in its hands when it panicked is told to nobody.
+        assert!(!format!("{job:?}").contains("a bug in"), "{job:?}");
         assert_eq!(job.error.unwrap().code, code);
     }
     assert_eq!(rig.finished(neighbour).await.status, Status::Completed);
@@ -76,7 +78,9 @@ async fn a_panic_outside_of_a_run_harms_no_other_run_of_its_queue() {
         // then each such panic is an attempt like any other
         let job = rig.finished(id).await;
         assert_eq!((job.status, job.attempt), (Status::Failed, 3));
-        assert_eq!(job.error.unwrap().code, "panic");
+        let error = job.error.unwrap();
+        assert_eq!(error.code, "panic");
+        assert!(error.message.starts_with("the job's code failed at worker/kinds.rs:"), "{error}");
     }
     // and the run goes on to its own end, which is stored
     stage.gate.0.add_permits(1);

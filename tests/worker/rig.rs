@@ -170,6 +170,7 @@ impl Rig {
             total_items: 1,
             tags: Vec::new(),
             request_id: "test".into(),
+            callback: Vec::new(),
         };
         let id = job.id;
         let submission = Submission { tenant: tenant(), jobs: vec![job], idempotency: None };

@@ -100,6 +100,7 @@ impl Lot {
             total_items: 1,
             tags: Vec::new(),
             request_id: "bench".to_owned(),
+            callback: Vec::new(),
         }
     }
 }

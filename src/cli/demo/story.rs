@@ -183,6 +183,7 @@ mod tests {
             completed_at: None,
             tags: Vec::new(),
             request_id: "req_1".into(),
+            callback: Vec::new(),
             version: 1,
         }
     }

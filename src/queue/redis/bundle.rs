@@ -74,7 +74,7 @@ fn bundles_of(jobs: &[NewJob], group: &[usize]) -> Option<Vec<Together>> {
     let mut bundles: Vec<Together> = Vec::new();
     for (before, place) in group.iter().enumerate() {
         let job = &jobs[*place];
-        if job.run_at.is_some() || job.payload.len() > LONGEST {
+        if job.run_at.is_some() || !job.callback.is_empty() || job.payload.len() > LONGEST {
             return None;
         }
         let (head, number) = job.id.place()?;
@@ -213,6 +213,7 @@ mod tests {
             unique: None,
             total_items: 1,
             tags: Vec::new(),
+            callback: Vec::new(),
             request_id: "cli".into(),
         }
     }
@@ -252,7 +253,8 @@ mod tests {
         let later = Some(Moment::from_millis(1));
         let long = Bytes::from(vec![b'1'; LONGEST + 1]);
         type Change = Box<dyn Fn(NewJob) -> NewJob>;
-        let changes: [Change; 4] = [
+        let changes: [Change; 5] = [
+            Box::new(|job| NewJob { callback: vec!["crm".into()], ..job }),
             Box::new(move |job| NewJob { run_at: later, ..job }),
             Box::new(move |job| NewJob { payload: long.clone(), ..job }),
             Box::new(|job| NewJob { unique: Some("once".into()), ..job }),

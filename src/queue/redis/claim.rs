@@ -1,20 +1,23 @@
-//! Taking jobs out: from every shard, beginning with another one each time.
+//! Taking jobs out: from every shard, beginning with another one each time, and waiting long for none.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jobs::contract::{JobId, Moment};
 use redis::Value;
 use serde::Deserialize;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     bundle,
     error::corrupt,
     keys::{job_of, lane_of, outer_fence, short},
+    overdue::{Overdue, SOON, Turn},
     reply::{Fields, parsed},
     scripts::CLAIM,
     server::{Patience, Server},
     shared,
     submitted::{self, Submitted},
+    wake::Wake,
 };
 use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 
@@ -28,70 +31,150 @@ const ID: usize = 26;
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes up to `ask.max` jobs, and says when more may be had.
-pub(super) async fn claim(
+/// What claims go by beside the ask.
+pub(super) struct Claiming {
+    pub(super) server: Arc<Server>,
+    pub(super) overdue: Arc<Overdue>,
+    pub(super) wake: Arc<Wake>,
+}
+
+/// Jobs, and when more may be had.
+type Taken = (Vec<Claimed>, Option<Moment>);
+
+impl Claiming {
+    /// Takes up to `ask.max` jobs, and says when more may be had.
+    pub(super) async fn claim(&self, ask: &Ask, begin: usize) -> Result<Taken, QueueError> {
+        let shards = self.server.shards.all();
+        let mut jobs = self.overdue.late(&ask.queue, ask.max, self.server.now());
+        let (mut next_at, mut answers, mut failure) = (None::<Moment>, 0, None);
+        let mut sooner = |at: Option<Moment>| next_at = [next_at, at].into_iter().flatten().min();
+        for shard in shards.clone().map(|shard| (begin + shard) % shards.len()) {
+            if let Turn::LeaveOut(rest) = self.overdue.turn(&ask.queue, shard) {
+                sooner(rest.map(|rest| self.server.now().plus(rest)));
+                continue;
+            }
+            let most = ask.max.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            match self.ask(ask, shard, most).await {
+                Some(Ok((taken, next))) => {
+                    jobs.extend(taken);
+                    sooner(next);
+                    answers += 1;
+                }
+                // It will be asked again soon: claims go on without it.
+                Some(Err(error)) => {
+                    sooner(Some(self.server.now().plus(SOON)));
+                    failure = Some(error);
+                }
+                None => {}
+            }
+        }
+        match failure {
+            Some(error) if jobs.is_empty() && answers == 0 => Err(error),
+            _ => Ok((jobs, next_at)),
+        }
+    }
+
+    /// Asks one shard; nothing when it does not answer soon.
+    async fn ask(&self, ask: &Ask, shard: usize, most: u32) -> Option<Result<Taken, QueueError>> {
+        let (server, asked) = (Arc::clone(&self.server), ask.clone());
+        if server.shards.all().len() == 1 {
+            // There is nobody to go on to.
+            return Some(claim_from(&server, &asked, shard, most).await);
+        }
+        let call = async move { claim_from(&server, &asked, shard, most).await };
+        // By itself: what it takes is held, whoever waits for it.
+        let mut call = tokio::spawn(call);
+        let Ok(ended) = timeout(SOON, &mut call).await else {
+            self.leave_behind(ask, shard, call);
+            return None;
+        };
+        let answer = ended.unwrap_or_else(|_| Err(stopping()));
+        match &answer {
+            Ok(_) => self.overdue.answered(&ask.queue, shard),
+            Err(error) => self.overdue.failed(&ask.queue, shard, error),
+        }
+        Some(answer)
+    }
+
+    /// Goes on without a shard; its answer wakes whoever waits for jobs.
+    fn leave_behind(&self, ask: &Ask, shard: usize, call: JoinHandle<Result<Taken, QueueError>>) {
+        let (overdue, wake) = (Arc::clone(&self.overdue), Arc::clone(&self.wake));
+        let queue = ask.queue.clone();
+        overdue.leave_behind(&queue, shard);
+        tokio::spawn(async move {
+            let answer = call.await.unwrap_or_else(|_| Err(stopping()));
+            overdue.came(&queue, shard, answer.map(|(jobs, _)| jobs));
+            wake.look_again(&queue);
+        });
+    }
+}
+
+fn stopping() -> QueueError {
+    QueueError::Unavailable("this process is stopping".into())
+}
+
+/// Takes at most so many jobs from one shard, in bounded batches.
+async fn claim_from(
     server: &Server,
     ask: &Ask,
-    begin: usize,
-) -> Result<(Vec<Claimed>, Option<Moment>), QueueError> {
-    let shards = server.shards.all();
-    let (mut jobs, mut next_at) = (Vec::new(), None::<Moment>);
-    for shard in shards.clone().map(|shard| (begin + shard) % shards.len()) {
-        let found = claim_from(server, ask, shard, &mut jobs).await;
-        match found {
-            Ok(next) => next_at = [next_at, next].into_iter().flatten().min(),
-            // What was claimed from the shards before is held by now, and must be worked on.
+    shard: usize,
+    most: u32,
+) -> Result<Taken, QueueError> {
+    let mut jobs = Vec::new();
+    loop {
+        let missing = most.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        match claim_batch(server, ask, shard, missing.min(BATCH)).await {
+            Ok((some, more, next)) => {
+                jobs.extend(some);
+                if !more || missing <= BATCH {
+                    return Ok((jobs, next));
+                }
+            }
+            // What was claimed before is held by now, and must be worked on.
             Err(error) if !jobs.is_empty() => {
-                tracing::warn!(%error, "jobs of a shard could not be claimed");
+                tracing::warn!(%error, "more jobs of a shard could not be claimed");
                 return Ok((jobs, Some(server.now())));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((jobs, next_at))
 }
 
-/// Takes what is missing from one shard, in bounded batches.
-async fn claim_from(
+/// Takes at most `want` jobs in one call; the jobs, whether there may be more, and when.
+async fn claim_batch(
     server: &Server,
     ask: &Ask,
     shard: usize,
-    jobs: &mut Vec<Claimed>,
-) -> Result<Option<Moment>, QueueError> {
-    loop {
-        let missing = ask.max.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        let want = missing.min(BATCH);
-        let arguments = [
-            ask.queue.clone(),
-            ask.worker.clone(),
-            want.to_string(),
-            ask.run().to_string(),
-            ask.lease.as_millis().to_string(),
-            MOST_LANES.to_owned(),
-        ];
-        let answer = server.call(&CLAIM, shard, Patience::Worker, &arguments).await?;
-        let mut fields = Fields::of(answer)?;
-        let now = fields.moment()?;
-        server.observe(now);
-        let next_at = fields.some_moment()?;
-        let taken = fields.texts().map(|text| Taken::read(&text?));
-        let taken = taken.collect::<Result<Vec<Taken>, _>>()?;
-        let got: usize = taken.iter().map(Taken::count).sum();
-        let taken = admitted(server, shard, taken).await?;
-        jobs.extend(met(server, shard, taken, now.plus(ask.lease)).await?);
-        if got < want as usize || missing <= BATCH {
-            return Ok(next_at);
-        }
-    }
+    want: u32,
+) -> Result<(Vec<Claimed>, bool, Option<Moment>), QueueError> {
+    let arguments = [
+        ask.queue.clone(),
+        ask.worker.clone(),
+        want.to_string(),
+        ask.run().to_string(),
+        ask.lease.as_millis().to_string(),
+        MOST_LANES.to_owned(),
+    ];
+    let answer = server.call(&CLAIM, shard, Patience::Worker, &arguments).await?;
+    let mut fields = Fields::of(answer)?;
+    let now = fields.moment()?;
+    server.observe(now);
+    let next_at = fields.some_moment()?;
+    let pieces = fields.texts().map(|text| Piece::read(&text?));
+    let pieces = pieces.collect::<Result<Vec<Piece>, _>>()?;
+    let more = pieces.iter().map(Piece::count).sum::<usize>() >= want as usize;
+    let pieces = admitted(server, shard, pieces).await?;
+    let jobs = met(server, shard, pieces, now.plus(ask.lease)).await?;
+    Ok((jobs, more, next_at))
 }
 
 /// What the script took: one job, or some of a bundle.
-enum Taken {
+enum Piece {
     One(Head),
     Together(bundle::Taken),
 }
 
-impl Taken {
+impl Piece {
     fn read(text: &str) -> Result<Self, QueueError> {
         match text.strip_prefix('*') {
             Some(together) => Ok(Self::Together(bundle::Taken::read(together)?)),
@@ -111,21 +194,21 @@ impl Taken {
 async fn admitted(
     server: &Server,
     shard: usize,
-    taken: Vec<Taken>,
-) -> Result<Vec<Taken>, QueueError> {
-    let shared = |taken: &Taken| matches!(taken, Taken::One(head) if head.again.shared.is_some());
-    if !taken.iter().any(shared) {
-        return Ok(taken);
+    pieces: Vec<Piece>,
+) -> Result<Vec<Piece>, QueueError> {
+    let shared = |piece: &Piece| matches!(piece, Piece::One(head) if head.again.shared.is_some());
+    if !pieces.iter().any(shared) {
+        return Ok(pieces);
     }
     let mut heads = Vec::new();
     let mut places = Vec::new();
-    for one in taken {
+    for one in pieces {
         match one {
-            Taken::One(head) => {
+            Piece::One(head) => {
                 places.push(None);
                 heads.push(head);
             }
-            together @ Taken::Together(_) => places.push(Some(together)),
+            together @ Piece::Together(_) => places.push(Some(together)),
         }
     }
     let order: Vec<JobId> = heads.iter().map(|head| head.id).collect();
@@ -135,7 +218,7 @@ async fn admitted(
         Some(together) => Some(together),
         None => {
             let id = order.next();
-            admitted.next_if(|head| Some(head.id) == id).map(Taken::One)
+            admitted.next_if(|head| Some(head.id) == id).map(Piece::One)
         }
     });
     Ok(next.collect())
@@ -196,6 +279,7 @@ impl Head {
             lease_until: until,
             cursor: again.cursor.map(|text| parsed("a cursor", &text)).transpose()?,
             request_id: submitted.fixed.request_id,
+            callback: !submitted.fixed.callback.is_empty(),
         })
     }
 }
@@ -204,15 +288,15 @@ impl Head {
 async fn met(
     server: &Server,
     shard: usize,
-    taken: Vec<Taken>,
+    pieces: Vec<Piece>,
     until: Moment,
 ) -> Result<Vec<Claimed>, QueueError> {
-    if taken.is_empty() {
+    if pieces.is_empty() {
         return Ok(Vec::new());
     }
     let mut tries = 0;
     let (single, mut together) = loop {
-        match read(server, shard, &taken).await {
+        match read(server, shard, &pieces).await {
             // They are held by now: what cannot be read would wait for its lease to end.
             Err(QueueError::Unavailable(_)) if tries < TRIES => tries += 1,
             texts => break texts?,
@@ -221,13 +305,13 @@ async fn met(
     };
     let mut single = single.into_iter();
     let mut claimed = Vec::new();
-    for one in taken {
+    for one in pieces {
         match one {
-            Taken::One(head) => {
+            Piece::One(head) => {
                 let text = single.next().ok_or_else(|| corrupt("a claim", "a job is missing"))?;
                 claimed.push(head.with(shard, text, until)?);
             }
-            Taken::Together(taken) => {
+            Piece::Together(taken) => {
                 for (id, submitted) in taken.jobs(together.bytes()?)? {
                     claimed.push(Head { id, again: FIRST }.with(shard, submitted, until)?);
                 }
@@ -241,14 +325,14 @@ async fn met(
 async fn read(
     server: &Server,
     shard: usize,
-    taken: &[Taken],
+    pieces: &[Piece],
 ) -> Result<(Vec<Submitted>, Fields), QueueError> {
     let base = server.shards.base(shard);
     let (mut ids, mut parts) = (Vec::new(), Vec::new());
-    for one in taken {
+    for one in pieces {
         match one {
-            Taken::One(head) => ids.push(head.id),
-            Taken::Together(taken) => {
+            Piece::One(head) => ids.push(head.id),
+            Piece::Together(taken) => {
                 let (first, last) = taken.range();
                 let mut part = redis::cmd("GETRANGE");
                 part.arg(bundle::key(base, &taken.head)).arg(first).arg(last);

@@ -8,7 +8,7 @@ use super::{
     keys::{SEPARATOR, short},
     record::{self, LaneView},
     reply::{Fields, parsed},
-    scripts::{JOB, JOBS, LANES_PAGE, QUEUES},
+    scripts::{JOB, JOBS, LANES_PAGE, QUEUES, UNTOLD},
     server::{Patience, Server},
 };
 use crate::queue::{JobFilter, JobRecord, LaneFilter, LaneRecord, QueueError, QueueRecord, Status};
@@ -73,6 +73,25 @@ async fn jobs_of(
         found.extend(page.into_iter().filter(|job| matches(job, filter)));
         if last {
             break;
+        }
+    }
+    Ok(found)
+}
+
+/// Finished jobs whose end is still to be told.
+pub(super) async fn untold(server: &Server, max: u32) -> Result<Vec<JobRecord>, QueueError> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    for shard in server.shards.all() {
+        let most = (max - found.len()).min(PAGE);
+        if most == 0 {
+            break;
+        }
+        let answer = server.call(&UNTOLD, shard, Patience::Worker, &[most.to_string()]).await?;
+        let mut fields = Fields::of(answer)?;
+        let now = fields.moment()?;
+        for row in fields.rows() {
+            found.push(record::job(row?, now)?);
         }
     }
     Ok(found)

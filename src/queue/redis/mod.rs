@@ -8,7 +8,7 @@
 //! * the server: `server`, and what is asked of one: `checks`; where things lie: `keys`
 //! * who waits, and how news reach them: `wake`
 //! * what is kept of a job: `submitted`, `record`; of jobs that came together: `bundle`
-//! * in: `enqueue`; out: `claim`, `shared`; back: `settle`, `leases`; by people: `operate`, `inspect`
+//! * in: `enqueue`; out: `claim`, `overdue`, `shared`; back: `settle`, `leases`; by people: `operate`, `inspect`
 
 mod bundle;
 mod checks;
@@ -20,6 +20,7 @@ mod inspect;
 mod keys;
 mod leases;
 mod operate;
+mod overdue;
 mod record;
 mod reply;
 mod scripts;
@@ -46,6 +47,7 @@ pub use self::{
     config::{Durability, RedisConfig},
 };
 use self::{
+    claim::Claiming,
     enqueue::Entrance,
     server::Server,
     wake::{Subscription, Wake, bring_news},
@@ -63,6 +65,7 @@ pub struct RedisQueue {
     server: Arc<Server>,
     entrance: Entrance,
     wake: Arc<Wake>,
+    claiming: Claiming,
     news: AbortHandle,
     /// The shard that the next claim begins with.
     turn: AtomicUsize,
@@ -111,7 +114,12 @@ impl RedisQueue {
         let news = bring_news(Arc::clone(&server), Arc::clone(&wake), first);
         let news = tokio::spawn(news).abort_handle();
         let entrance = Entrance::new(Arc::clone(&server));
-        Ok(Self { server, entrance, wake, news, turn: AtomicUsize::new(0) })
+        let claiming = Claiming {
+            server: Arc::clone(&server),
+            overdue: Arc::default(),
+            wake: Arc::clone(&wake),
+        };
+        Ok(Self { server, entrance, wake, claiming, news, turn: AtomicUsize::new(0) })
     }
 }
 
@@ -142,7 +150,7 @@ impl Queue for RedisQueue {
         // Asked before: what happens during the claim is news.
         let seen = self.wake.seen();
         let begin = self.turn.fetch_add(1, Ordering::Relaxed);
-        let (jobs, next_at) = claim::claim(&self.server, ask, begin).await?;
+        let (jobs, next_at) = self.claiming.claim(ask, begin).await?;
         Ok(Claims { jobs, next_at, seen })
     }
 
@@ -205,6 +213,10 @@ impl Queue for RedisQueue {
         operate::set_policy(&self.server, lane, policy).await
     }
 
+    async fn told(&self, tenant: &TenantId, id: JobId, version: u64) -> Result<(), QueueError> {
+        operate::told(&self.server, tenant, id, version).await
+    }
+
     async fn draw(&self, tenant: &TenantId, limit: &Limit) -> Result<Drawn, QueueError> {
         operate::draw(&self.server, tenant, limit).await
     }
@@ -226,6 +238,10 @@ impl Inspect for RedisQueue {
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, QueueError> {
         inspect::jobs(&self.server, filter).await
+    }
+
+    async fn untold(&self, max: u32) -> Result<Vec<JobRecord>, QueueError> {
+        inspect::untold(&self.server, max).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, QueueError> {

@@ -7,7 +7,7 @@ use super::{
     keys::{lane_id, short},
     moment_arg,
     reply::{Fields, number, text},
-    scripts::{CANCEL, DISCARD, DRAW, PARK, PAUSE, POLICY, PROMOTE, PRUNE, RETRY, Script},
+    scripts::{CANCEL, DISCARD, DRAW, PARK, PAUSE, POLICY, PROMOTE, PRUNE, RETRY, Script, TOLD},
     server::{Patience, Server},
 };
 use crate::queue::{
@@ -74,6 +74,18 @@ pub(super) async fn cancel(
             Cancelled::TooLate(status)
         }
     })
+}
+
+/// Takes note that the end of a job was told.
+pub(super) async fn told(
+    server: &Server,
+    tenant: &TenantId,
+    id: JobId,
+    version: u64,
+) -> Result<(), QueueError> {
+    let arguments = [short(id), version.to_string()];
+    let shard = server.shards.of(tenant);
+    server.call(&TOLD, shard, Patience::Worker, &arguments).await.map(drop)
 }
 
 /// Puts a dead or cancelled job back in its lane.

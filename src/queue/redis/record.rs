@@ -95,6 +95,7 @@ pub(super) fn job(mut fields: Fields, now: Moment) -> Result<JobRecord, QueueErr
         completed_at: state.completed_at.map(Moment::from_millis),
         tags: fixed.tags,
         request_id: fixed.request_id,
+        callback: fixed.callback,
         version: state.version,
     })
 }

@@ -66,6 +66,8 @@ scripts! {
     JOBS = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("jobs");
     LANES_PAGE = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("lanes_page");
     QUEUES = READS SHARD, part!("queues");
+    TOLD = DRAINS SHARD, RECORDS, part!("told");
+    UNTOLD = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("untold");
     READY = DRAINS SHARD, part!("ready");
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Fixed {
     pub(super) tags: Vec<String>,
     #[serde(rename = "r")]
     pub(super) request_id: String,
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) callback: Vec<String>,
 }
 
 /// What the script takes of a job: the text, and what comes behind it where the text says so.
@@ -67,6 +69,7 @@ impl Given {
             max_attempts: job.max_attempts,
             tags: job.tags.clone(),
             request_id: job.request_id.clone(),
+            callback: job.callback.clone(),
         };
         let fixed = serde_json::to_vec(&fixed).map_err(|e| corrupt("a job", e))?;
         let unique = job.unique.as_ref().map(|unique| format!("{}{SEPARATOR}{unique}", job.kind));
@@ -74,12 +77,13 @@ impl Given {
         let inside = job.payload.len() <= longest;
         let run_at = job.run_at.map_or_else(|| "0".repeat(13), moment_arg);
         let mut text = Vec::with_capacity(200 + fixed.len() + job.payload.len().min(longest));
-        let letter = match (inside, unique.is_some()) {
-            (true, false) => 'i',
-            (false, false) => 'a',
-            (true, true) => 'I',
-            (false, true) => 'A',
+        let letter = match (inside, job.callback.is_empty()) {
+            (true, true) => 'i',
+            (false, true) => 'a',
+            (true, false) => 'j',
+            (false, false) => 'b',
         };
+        let letter = if unique.is_some() { letter.to_ascii_uppercase() } else { letter };
         let id = short(job.id);
         let rank = rank(job.priority) + if job.run_at.is_some() { 3 } else { 0 };
         let front = format!("{number:04}{letter}{id}{lane:04}{rank}{run_at}");
@@ -135,7 +139,7 @@ impl Submitted {
 
     fn parts(created_at: i64, text: &Bytes) -> Option<Self> {
         let asked: i64 = number(text.get(FRONT - MOMENT..FRONT)?)?;
-        let apart = text.get(LETTER)?.eq_ignore_ascii_case(&b'a');
+        let apart = matches!(text.get(LETTER)?.to_ascii_lowercase(), b'a' | b'b');
         let mut at = FRONT;
         let mut piece = || {
             let length = usize::try_from(number(text.get(at..at + LENGTH)?)?).ok()?;
@@ -216,6 +220,7 @@ mod tests {
             total_items: 3,
             tags: vec!["q3".into()],
             request_id: "cli".into(),
+            callback: Vec::new(),
         }
     }
 
@@ -240,6 +245,29 @@ mod tests {
             assert_eq!((read.fixed.kind.as_str(), read.fixed.items), ("send", 3));
             let inside = if given.apart.is_some() { Vec::new() } else { payload.to_vec() };
             assert_eq!((read.payload.to_vec(), read.apart), (inside, length > INSIDE));
+        }
+    }
+
+    #[test]
+    fn a_letter_says_what_scripts_have_to_know() {
+        for (length, unique, told, letter) in [
+            (0, false, false, b'i'),
+            (0, true, false, b'I'),
+            (0, false, true, b'j'),
+            (0, true, true, b'J'),
+            (INSIDE + 1, false, false, b'a'),
+            (INSIDE + 1, true, false, b'A'),
+            (INSIDE + 1, false, true, b'b'),
+            (INSIDE + 1, true, true, b'B'),
+        ] {
+            let mut job = job(Bytes::from(vec![b'x'; length]));
+            job.unique = job.unique.filter(|_| unique);
+            job.callback = if told { vec!["crm".into()] } else { Vec::new() };
+            let given = Given::of(&"acme".parse().unwrap(), 1, 0, &job, INSIDE).unwrap();
+            assert_eq!(given.text[LETTER], letter);
+            let text = [&[b'0'; STAMP][..], &given.text].concat();
+            let read = Submitted::of(JobId::from_u128(7), text).unwrap();
+            assert_eq!((read.apart, read.fixed.callback), (length > INSIDE, job.callback));
         }
     }
 

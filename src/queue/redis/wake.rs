@@ -85,6 +85,14 @@ impl Wake {
         });
     }
 
+    /// Something may be claimed from the queue of which no news told.
+    pub(super) fn look_again(&self, queue: &str) {
+        self.known.send_modify(|known| {
+            known.version += 1;
+            known.woken.insert(queue.to_owned(), known.version);
+        });
+    }
+
     /// Begins with what the shards have come to.
     fn begin(&self, version: u64) {
         self.known.send_modify(|known| known.version = version.max(known.version));

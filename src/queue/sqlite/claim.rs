@@ -39,7 +39,7 @@ UPDATE jobs
        version = $5
  WHERE seq IN (SELECT value FROM json_each($1))
 RETURNING seq, id, tenant, kind, fence, attempt, max_attempts, crashes, created_at, due_at, cursor,
-          request_id, lane";
+          request_id, lane, callback IS NOT NULL AS callback";
 
 pub(super) const BODIES: &str = "
 SELECT job, body FROM payloads WHERE job IN (SELECT value FROM json_each($1))";
@@ -192,6 +192,7 @@ struct Row {
     cursor: Option<String>,
     request_id: String,
     lane: i64,
+    callback: bool,
 }
 
 impl Row {
@@ -218,6 +219,7 @@ impl Row {
             lease_until,
             cursor: cursor.map_err(|e| corrupt("a cursor", e))?,
             request_id: self.request_id,
+            callback: self.callback,
         })
     }
 }

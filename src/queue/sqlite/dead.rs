@@ -13,7 +13,7 @@ const REVIVE: &str = "
 UPDATE jobs
    SET state = 'waiting', wait = 'turn', wait_reason = NULL, run_at = $2, due_at = $2,
        attempt = 0, crashes = 0, retryable = 0, cancelled_by = NULL, cancel_requested = 0,
-       completed_at = NULL, version = $3
+       completed_at = NULL, told = 0, version = $3
  WHERE seq = $1";
 
 pub(super) const TWIN: &str = "

@@ -28,8 +28,8 @@ SELECT id FROM jobs
 
 const INSERT: &str = "
 INSERT INTO jobs (id, tenant, kind, queue, lane, priority, run_at, wait, due_at, max_attempts,
-                  items, unique_key, tags, request_id, created_at, version)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $9, $10, $11, $12, $13, $14, $15)
+                  items, unique_key, tags, request_id, created_at, version, callback)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $9, $10, $11, $12, $13, $14, $15, $16)
 RETURNING seq";
 
 /// Takes jobs in: all of the submission or nothing.
@@ -155,6 +155,7 @@ async fn insert(
 ) -> Result<(), QueueError> {
     let later = job.run_at.filter(|at| *at > tx.now);
     let tags = serde_json::to_string(&job.tags).map_err(|e| corrupt("tags", e))?;
+    let callback = (!job.callback.is_empty()).then(|| serde_json::json!(job.callback).to_string());
     let version = tx.change();
     let seq: i64 = sqlx::query_scalar(INSERT)
         .bind(job.id.to_string())
@@ -172,6 +173,7 @@ async fn insert(
         .bind(&job.request_id)
         .bind(tx.now.millis())
         .bind(version)
+        .bind(callback)
         .fetch_one(&mut *tx.conn)
         .await?;
     sqlx::query("INSERT INTO payloads (job, body) VALUES ($1, $2)")

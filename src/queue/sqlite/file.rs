@@ -14,7 +14,10 @@ use super::{
 use crate::queue::QueueError;
 
 /// Every step of the schema, in order; a file's version is the number of steps it has taken.
-const STEPS: [&str; 1] = [include_str!("../../../migrations/queue/0001_queue.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../../../migrations/queue/0001_queue.sql"),
+    include_str!("../../../migrations/queue/0002_untold.sql"),
+];
 
 /// The version that they make.
 #[expect(clippy::cast_possible_wrap, reason = "nobody writes that many steps")]

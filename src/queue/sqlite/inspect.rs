@@ -19,8 +19,12 @@ const JOBS: &str = "
 SELECT j.seq, j.lane, j.id, j.tenant, j.kind, j.queue, l.name AS lane_name, j.state, j.priority,
        j.run_at, j.wait, j.wait_reason, j.attempt, j.max_attempts, j.crashes, j.items, j.cursor,
        j.result, j.skipped, j.error, j.cancelled_by, j.cancel_requested, j.retryable, j.tags,
-       j.request_id, j.created_at, j.started_at, j.completed_at, j.version
+       j.request_id, j.created_at, j.started_at, j.completed_at, j.callback, j.version
   FROM jobs AS j JOIN lanes AS l ON l.id = j.lane WHERE ";
+
+/// As the index `jobs_untold` has them.
+const UNTOLD: &str = "j.callback IS NOT NULL AND j.told = 0 AND j.completed_at IS NOT NULL
+ ORDER BY j.completed_at LIMIT ";
 
 const QUEUES: &str = "
 SELECT q.name, q.paused,
@@ -91,6 +95,18 @@ pub(super) async fn jobs(
         query.push(" AND ").push(id).push(" < ").push_bind(before.to_string());
     }
     query.push(" ORDER BY ").push(id).push(" DESC LIMIT ").push_bind(filter.limit);
+    let rows: Vec<JobRow> = query.build_query_as().fetch_all(&mut *conn).await?;
+    records(conn, rows, now).await
+}
+
+/// Finished jobs whose end is still to be told.
+pub(super) async fn untold(
+    conn: &mut SqliteConnection,
+    max: u32,
+    now: Moment,
+) -> Result<Vec<JobRecord>, QueueError> {
+    let mut query = QueryBuilder::<Sqlite>::new(JOBS);
+    query.push(UNTOLD).push_bind(max);
     let rows: Vec<JobRow> = query.build_query_as().fetch_all(&mut *conn).await?;
     records(conn, rows, now).await
 }

@@ -29,6 +29,7 @@ mod ready;
 mod record;
 mod rescue;
 mod settle;
+mod told;
 mod turns;
 mod tx;
 mod wake;
@@ -195,6 +196,10 @@ impl Queue for SqliteQueue {
         self.writer.run(policy::SetPolicy { lane, policy }).await
     }
 
+    async fn told(&self, tenant: &TenantId, id: JobId, version: u64) -> Result<(), QueueError> {
+        self.writer.run(told::Told { tenant: tenant.clone(), id, version }).await
+    }
+
     async fn draw(&self, tenant: &TenantId, limit: &Limit) -> Result<Drawn, QueueError> {
         self.writer.run(limits::Draw { tenant: tenant.clone(), limit: limit.clone() }).await
     }
@@ -218,6 +223,11 @@ impl Inspect for SqliteQueue {
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, QueueError> {
         let (mut conn, now) = self.read().await?;
         inspect::jobs(&mut conn, filter, now).await
+    }
+
+    async fn untold(&self, max: u32) -> Result<Vec<JobRecord>, QueueError> {
+        let (mut conn, now) = self.read().await?;
+        inspect::untold(&mut conn, max, now).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, QueueError> {

@@ -6,10 +6,10 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::{
     SystemHostClock, claim, dead, enqueue, file::File, lanes, leases, limits, prune, record,
-    rescue, settle, turns,
+    rescue, settle, told, turns,
 };
 
-const HOT: [(&str, &str); 28] = [
+const HOT: [(&str, &str); 29] = [
     ("claim::WAKE", claim::WAKE),
     ("claim::LEASE", claim::LEASE),
     ("claim::BODIES", claim::BODIES),
@@ -38,6 +38,7 @@ const HOT: [(&str, &str); 28] = [
     ("prune::FINISHED", prune::FINISHED),
     ("prune::OLDEST_DEAD", prune::OLDEST_DEAD),
     ("record::ATTEMPTS", record::ATTEMPTS),
+    ("told::TOLD", told::TOLD),
 ];
 
 async fn plan(conn: &mut SqliteConnection, sql: &str) -> Vec<String> {

@@ -47,6 +47,7 @@ pub(super) struct JobRow {
     created_at: i64,
     started_at: Option<i64>,
     completed_at: Option<i64>,
+    callback: Option<String>,
     version: i64,
 }
 
@@ -138,6 +139,7 @@ impl JobRow {
             completed_at: self.completed_at.map(Moment::from_millis),
             tags: parsed(Some(self.tags), "tags")?.unwrap_or_default(),
             request_id: self.request_id,
+            callback: parsed(self.callback, "callbacks")?.unwrap_or_default(),
             version: u64::try_from(self.version).unwrap_or_default(),
         })
     }

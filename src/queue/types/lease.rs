@@ -68,6 +68,8 @@ pub struct Claimed {
     pub cursor: Option<Cursor>,
     /// The request that submitted it.
     pub request_id: String,
+    /// Whether somebody is to be told of its end.
+    pub callback: bool,
 }
 
 /// A job and the fence under which somebody holds it.

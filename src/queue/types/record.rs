@@ -110,6 +110,8 @@ pub struct JobRecord {
     pub tags: Vec<String>,
     /// The request that submitted it.
     pub request_id: String,
+    /// Endpoints to which its end is told.
+    pub callback: Vec<String>,
     /// Rises with every change of this record.
     pub version: u64,
 }

@@ -52,12 +52,14 @@ pub struct NewJob {
     pub tags: Vec<String>,
     /// The request that submitted it: `req_…`, `cron:<name>`, `cli`.
     pub request_id: String,
+    /// Endpoints to which its end is told.
+    pub callback: Vec<String>,
 }
 
 impl NewJob {
     /// Whether it may be kept together with others that wait in its lane: nothing sets it apart.
     fn is_plain(&self) -> bool {
-        self.run_at.is_none() && self.unique.is_none()
+        self.run_at.is_none() && self.unique.is_none() && self.callback.is_empty()
     }
 
     /// Gives jobs that will wait together ids that belong together: a queue may keep such jobs as one, and

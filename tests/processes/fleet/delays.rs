@@ -6,7 +6,7 @@ use jobs::contract::{Moment, ports::Clock};
 use postrider::clock::SystemClock;
 use serde_json::json;
 
-use super::{rig::Fleet, say, size};
+use super::{MINUTES, in_time, rig::Fleet, say, size};
 use crate::processes::rig::mail;
 
 /// How far apart later jobs are due, in milliseconds.
@@ -20,7 +20,7 @@ async fn a_later_job_has_its_effect_in_its_moment_and_never_before() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the long form: tests/fleet delays"]
 async fn long() {
-    let mut late = later(size("JOBS", 2_000)).await;
+    let mut late = in_time(MINUTES, later(size("JOBS", 2_000))).await;
     late.sort_unstable();
     let at = |percent: usize| late[(late.len() - 1) * percent / 100].as_millis();
     let worst = at(100);

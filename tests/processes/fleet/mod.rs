@@ -9,6 +9,7 @@ mod asleep;
 mod chaos;
 mod clocks;
 mod delays;
+mod events;
 mod limits;
 mod outages;
 mod poison;
@@ -21,20 +22,35 @@ mod ticks;
 
 use std::time::Duration;
 
+/// How many minutes a long form may take, unless somebody says otherwise.
+pub(crate) const MINUTES: usize = 30;
+
 /// A size of the long form, as `tests/fleet` sets it.
-fn size(name: &str, otherwise: usize) -> usize {
+pub(crate) fn size(name: &str, otherwise: usize) -> usize {
     let variable = format!("POSTRIDER_TEST_FLEET_{name}");
     let Ok(text) = std::env::var(&variable) else { return otherwise };
     text.parse().unwrap_or_else(|_| panic!("{variable}: expected a number, got {text:?}"))
 }
 
+fn minutes(count: usize) -> Duration {
+    Duration::from_secs(60) * u32::try_from(count).unwrap()
+}
+
 /// The time within which a long form must be done.
 fn within() -> Duration {
-    Duration::from_secs(60) * u32::try_from(size("WITHIN_MINUTES", 30)).unwrap()
+    minutes(size("WITHIN_MINUTES", MINUTES))
+}
+
+/// Runs a long form to its end, and fails it when that does not come in time: within so many minutes
+/// unless the person who runs it says otherwise.
+pub(crate) async fn in_time<T>(otherwise: usize, long: impl Future<Output = T>) -> T {
+    let within = minutes(size("WITHIN_MINUTES", otherwise));
+    let done = tokio::time::timeout(within, long).await;
+    done.unwrap_or_else(|_| panic!("it was not done within {} min", within.as_secs() / 60))
 }
 
 /// Prints for the person who runs a long form.
 #[allow(clippy::print_stderr, reason = "this is what a long form is run for")]
-fn say(words: impl std::fmt::Display) {
+pub(crate) fn say(words: impl std::fmt::Display) {
     eprintln!("{words}");
 }

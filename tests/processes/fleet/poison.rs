@@ -190,5 +190,6 @@ fn job(kind: &str, key: &str, effects: &Path) -> NewJob {
         total_items: 1,
         tags: Vec::new(),
         request_id: "test".into(),
+        callback: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod news;
 pub(crate) mod operators;
 pub(crate) mod reading;
 pub(crate) mod submissions;
+pub(crate) mod telling;
 pub(crate) mod turns;
 pub(crate) mod verdicts;
 pub(crate) mod waiting;
@@ -114,6 +115,12 @@ macro_rules! exam {
             a_remembered_answer_has_the_ids_that_were_answered
             a_later_job_is_never_early
             a_batch_is_all_or_nothing;
+        telling:
+            an_end_is_untold_until_it_was_told
+            every_end_is_to_be_told
+            an_end_that_is_over_is_not_told
+            a_job_that_is_gone_has_no_end_to_tell
+            what_is_to_be_told_comes_in_bounded_pieces;
         turns:
             tenants_take_turns
             lanes_of_a_tenant_take_turns

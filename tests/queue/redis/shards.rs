@@ -1,18 +1,27 @@
 //! Several shards.
 
-use std::time::Duration;
-
-use postrider::queue::{
-    Changed, JobFilter, LaneFilter, PauseTarget, Settled, Status, redis::RedisConfig,
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
 };
+
+use jobs::contract::JobId;
+use postrider::queue::{
+    Ask, Changed, Inspect, JobFilter, LaneFilter, PauseTarget, Queue, Settled, Settlement, Status,
+    redis::{RedisConfig, RedisQueue},
+};
+use rustix::process::Signal;
 
 use super::{Adapter, Redis, drain};
 use crate::{
     queue::{
         clock::TestClock,
-        jobs::{HOUR, LEASE, QUEUE, claim, done, jobs, put, record, retention, settle},
+        jobs::{HOUR, LEASE, QUEUE, claim, done, jobs, put, record, retention, settle, tenant},
     },
-    support::redis::place,
+    support::{
+        eventually_ok,
+        redis::{Cluster, command, place},
+    },
 };
 
 #[tokio::test]
@@ -56,4 +65,81 @@ async fn tenants_are_spread_over_shards_and_nobody_notices() {
     assert_eq!(drain(&*two).await.len(), 198);
     clock.advance(HOUR);
     assert!(one.prune(10_000, &retention()).await.unwrap() >= 200);
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_holds_up_no_claim_from_the_others() {
+    // given jobs on all nodes of a cluster that goes on without one of them
+    let cluster = Cluster::start().await;
+    for node in 0..3 {
+        let alone = command("CONFIG SET cluster-require-full-coverage no");
+        cluster.ask::<()>(node, alone).await.unwrap();
+    }
+    let config = cluster.place();
+    let queue = RedisQueue::open(&config).await.unwrap();
+    let mut all = HashSet::new();
+    for number in 0..40 {
+        all.extend(put(&queue, &format!("t{number}"), jobs("l", 2)).await);
+    }
+    let slot = |shard: u16| {
+        let key = format!("CLUSTER KEYSLOT {{{}:{shard}}}", config.prefix);
+        let cluster = &cluster;
+        async move { cluster.ask::<u16>(0, command(&key)).await.unwrap() }
+    };
+    let mut hung = 0;
+    for shard in 0..config.shards {
+        hung += u16::from(Cluster::node_of(slot(shard).await) == 1);
+    }
+    assert!(hung > 0 && hung < config.shards, "{hung} shards");
+
+    // when one of them hangs
+    cluster.signal(1, Signal::STOP);
+    let mut finished: HashSet<JobId> = HashSet::new();
+    let mut slowest = Duration::ZERO;
+    let mut nothing = 0;
+    while nothing < 5 {
+        let began = Instant::now();
+        let claimed = claim(&queue, 3).await;
+        slowest = slowest.max(began.elapsed());
+        nothing = if claimed.is_empty() { nothing + 1 } else { 0 };
+        for job in claimed {
+            assert_eq!(settle(&queue, &job, done()).await, Settled::Done);
+            finished.insert(job.lease.id);
+        }
+    }
+
+    // then the jobs of the others are done, and no claim waited for long
+    assert!(finished.len() >= 20, "{} of {}", finished.len(), all.len());
+    assert!(slowest < config.response_timeout, "{slowest:?}");
+    // and when it goes on, so do its jobs, of which none is lost to a call that nobody waited for.
+    cluster.signal(1, Signal::CONT);
+    let rest = || async {
+        let claimed = queue.claim(&ask(10)).await.map_err(|error| error.to_string())?.jobs;
+        let ends = claimed.iter().map(|job| Settlement {
+            lease: job.lease,
+            verdict: done(),
+            refund: false,
+        });
+        queue.settle(ends.collect()).await.map_err(|error| error.to_string())?;
+        let counted = queue.queues().await.map_err(|error| error.to_string())?;
+        match [Status::Queued, Status::Processing].map(|status| counted[0].counts[&status]) {
+            [0, 0] => Ok(()),
+            left => Err(format!("{left:?} are left")),
+        }
+    };
+    eventually_ok("the rest is done", rest).await;
+    for number in 0..40 {
+        let of = JobFilter {
+            tenant: Some(tenant(&format!("t{number}"))),
+            limit: 10,
+            ..JobFilter::default()
+        };
+        for job in queue.jobs(&of).await.unwrap() {
+            assert_eq!((job.status, job.crashes), (Status::Completed, 0), "{job:?}");
+        }
+    }
+}
+
+fn ask(max: u32) -> Ask {
+    Ask { queue: QUEUE.into(), worker: "worker-1".into(), max, lease: LEASE }
 }

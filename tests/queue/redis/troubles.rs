@@ -8,14 +8,16 @@ use std::{
 
 use jobs::contract::JobId;
 use postrider::queue::{
-    Inspect, Queue, QueueError, Retention, Settled, Settlement, Status, redis::RedisQueue,
+    Ask, Inspect, Queue, QueueError, Retention, Settled, Settlement, Status,
+    redis::{RedisConfig, RedisQueue},
 };
 use rustix::process::Signal;
 
 use super::drain;
 use crate::{
     queue::jobs::{
-        MINUTE, QUEUE, claim, claims, done, job, jobs, limit, put, retention, submission, tenant,
+        LEASE, MINUTE, QUEUE, claim, claims, done, job, jobs, limit, put, retention, submission,
+        tenant,
     },
     support::{eventually_ok, redis::Private},
 };
@@ -214,4 +216,62 @@ async fn a_connection_that_was_closed_while_nobody_used_it_costs_no_call() {
 
     // then the next call goes over another one
     put(&queue, "a", vec![job("l")]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_reads_its_file_is_waited_for() {
+    // given a server that needs some time to read what it kept, and jobs in it
+    let mut server = Private::start(&["--appendonly", "yes", "--key-load-delay", "100"]).await;
+    // It looks up from its file now and then.
+    let config = RedisConfig { submit_timeout: Duration::from_secs(5), ..server.config() };
+    let queue = RedisQueue::open(&config).await.unwrap();
+    let taken: HashSet<JobId> = put(&queue, "a", jobs("l", 50)).await.into_iter().collect();
+    let mut fill = redis::cmd("EVAL");
+    fill.arg("for n = 1, 60000 do redis.call('SET', 'filler:' .. n, '') end").arg(0);
+    fill.query_async::<()>(&mut server.connection().await.unwrap()).await.unwrap();
+
+    // when it is killed and started again
+    server.kill();
+    server.begin_again();
+    let refused = eventually_ok("it reads its file", || async {
+        match queue.enqueue(submission("a", vec![job("m")])).await {
+            Err(error) if error.to_string().contains("loading the dataset") => Ok(error),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+
+    // then callers are told that it passes, and so it does: workers get what was kept
+    assert!(matches!(refused, QueueError::Unavailable(_)), "{refused}");
+    let unclaimed = queue.claim(&ask()).await.unwrap_err();
+    assert!(matches!(&unclaimed, QueueError::Unavailable(_)), "{unclaimed}");
+    eventually_ok("it has read its file", || queue.ready()).await;
+    assert_eq!(drain(&queue).await, taken);
+}
+
+fn ask() -> Ask {
+    Ask { queue: QUEUE.into(), worker: "w".into(), max: 10, lease: LEASE }
+}
+
+#[tokio::test]
+async fn a_server_that_lost_its_primary_is_waited_for() {
+    // given a queue whose server was made the replica of one that nobody reaches
+    let server = Private::start(&["--replica-serve-stale-data", "no"]).await;
+    let queue = RedisQueue::open(&server.config()).await.unwrap();
+    let taken: HashSet<JobId> = put(&queue, "a", jobs("l", 5)).await.into_iter().collect();
+    server.ask::<()>("REPLICAOF 127.0.0.1 1").await.unwrap();
+
+    // when somebody asks, and a worker wants jobs
+    let unread = queue.queues().await.unwrap_err();
+    let unclaimed = queue.claim(&ask()).await.unwrap_err();
+
+    // then both are told that it passes
+    assert!(
+        matches!(&unread, QueueError::Unavailable(said) if said.contains("Link with MASTER is down")),
+        "{unread}"
+    );
+    assert!(matches!(&unclaimed, QueueError::Unavailable(_)), "{unclaimed}");
+    server.ask::<()>("REPLICAOF NO ONE").await.unwrap();
+    eventually_ok("it has passed", || queue.ready()).await;
+    assert_eq!(drain(&queue).await, taken);
 }

@@ -9,6 +9,7 @@ use postrider::queue::{
 };
 
 use crate::{
+    processes::fleet::{MINUTES, in_time, say, size},
     queue::{
         exam::Adapter,
         jobs::{MINUTE, QUEUE, SECOND, claims, done, job, jobs, put, retention},
@@ -93,20 +94,18 @@ async fn twenty_thousand_jobs_due_in_one_second_all_run_in_short_steps() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the long form: tests/fleet due"]
-#[allow(clippy::print_stderr, reason = "this is what a long form is run for")]
 async fn long() {
-    let jobs =
-        std::env::var("POSTRIDER_TEST_FLEET_JOBS").map_or(100_000, |text| text.parse().unwrap());
+    let jobs = size("JOBS", 100_000);
     let server = Private::start(&["--slowlog-max-len", "100000"]).await;
-    let longest = due(&server, jobs).await;
+    let longest = in_time(MINUTES, due(&server, jobs)).await;
     let mut took = server.slow_scripts().await;
     took.sort_unstable_by(|a, b| b.cmp(a));
-    eprintln!(
+    say(format_args!(
         "{jobs} jobs due in one second, all run; {} scripts took 1 ms or more, the slowest {:?} µs; \
          no call took more than {longest:?} of the processor",
         took.len(),
         took.first()
-    );
+    ));
     let slowest = Duration::from_micros(took.first().copied().unwrap_or(0));
     assert!(slowest <= PROMISED, "a script took {slowest:?}");
 }

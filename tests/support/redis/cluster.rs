@@ -1,4 +1,4 @@
-//! A cluster of three nodes.
+//! A cluster of three nodes, with or without replicas.
 
 use std::process::Command;
 
@@ -37,25 +37,61 @@ impl Cluster {
 
     /// A cluster of one test's own.
     pub(crate) async fn start() -> Self {
-        let ports: [u16; 6] = free_ports();
+        Self::of(&free_ports::<6>()).await
+    }
+
+    /// The same with a replica of each node: 3 of node 0, 4 of 1, 5 of 2.
+    pub(crate) async fn with_replicas() -> Self {
+        let cluster = Self::of(&free_ports::<12>()).await;
+        for replica in 3..6 {
+            let of: String = cluster.ask(replica - 3, command("CLUSTER MYID")).await.unwrap();
+            let follow = || cluster.ask::<()>(replica, command(&format!("CLUSTER REPLICATE {of}")));
+            eventually_ok("it may be a replica", follow).await;
+        }
+        for replica in 3..6 {
+            let linked = || async {
+                let info: String = cluster.ask(replica, command("INFO replication")).await.unwrap();
+                if info.contains("master_link_status:up") { Ok(()) } else { Err(info) }
+            };
+            eventually_ok("the replica follows", linked).await;
+        }
+        for node in 0..6 {
+            let known = || async {
+                let nodes: String = cluster.ask(node, command("CLUSTER NODES")).await.unwrap();
+                if nodes.matches(" slave ").count() + nodes.matches(",slave ").count() == 3 {
+                    Ok(())
+                } else {
+                    Err(nodes)
+                }
+            };
+            eventually_ok("the nodes know the replicas", known).await;
+        }
+        cluster
+    }
+
+    /// Nodes at these ports, two each, of which the first three share the slots.
+    async fn of(ports: &[u16]) -> Self {
         let nodes: Vec<Node> =
             ports.chunks(2).map(|ports| Node::start(ports[0], ports[1])).collect();
         let cluster = Self { nodes };
         for (index, node) in cluster.nodes.iter().enumerate() {
             let ping = || cluster.ask::<String>(index, redis::cmd("PING"));
             eventually_ok("the node answers", ping).await;
-            let mut slots = redis::cmd("CLUSTER");
-            slots.arg("ADDSLOTSRANGE").arg(BOUNDS[index]).arg(BOUNDS[index + 1] - 1);
-            cluster.ask::<()>(index, slots).await.unwrap();
+            if index < BOUNDS.len() - 1 {
+                let mut slots = redis::cmd("CLUSTER");
+                slots.arg("ADDSLOTSRANGE").arg(BOUNDS[index]).arg(BOUNDS[index + 1] - 1);
+                cluster.ask::<()>(index, slots).await.unwrap();
+            }
             let mut meet = redis::cmd("CLUSTER");
             // The first one introduces all others.
             meet.arg("MEET").arg("127.0.0.1").arg(node.port).arg(ports[index * 2 + 1]);
             cluster.ask::<()>(0, meet).await.unwrap();
         }
+        let all = format!("cluster_known_nodes:{}", cluster.nodes.len());
+        let all = ["cluster_state:ok", "cluster_size:3", all.as_str()];
         for index in 0..cluster.nodes.len() {
             let known = || async {
                 let info: String = cluster.ask(index, command("CLUSTER INFO")).await.unwrap();
-                let all = ["cluster_state:ok", "cluster_known_nodes:3", "cluster_size:3"];
                 if all.iter().all(|words| info.contains(words)) { Ok(()) } else { Err(info) }
             };
             eventually_ok("the nodes know each other", known).await;
@@ -86,6 +122,11 @@ impl Cluster {
         self.nodes[node].port
     }
 
+    /// kill -9.
+    pub(crate) fn kill(&mut self, node: usize) {
+        self.nodes[node].daemon.kill();
+    }
+
     pub(crate) fn signal(&self, node: usize, signal: Signal) {
         self.nodes[node].daemon.signal(signal);
     }
@@ -97,7 +138,7 @@ impl Node {
         let mut command = Command::new("redis-server");
         let options = format!(
             "--port {port} --cluster-port {bus} --bind 127.0.0.1 --save  --appendonly no \
-             --cluster-enabled yes --cluster-node-timeout 2000"
+             --cluster-enabled yes --cluster-node-timeout 2000 --repl-diskless-sync-delay 0"
         );
         command.args(options.split(' ')).arg("--dir").arg(dir.path());
         let daemon = Daemon::start(&mut command, dir.path());

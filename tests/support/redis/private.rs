@@ -117,8 +117,13 @@ impl Private {
 
     /// Starts it again with what it kept.
     pub(crate) async fn restart(&mut self) {
-        self.daemon = spawn(self.program, self.dir.path(), &self.options);
+        self.begin_again();
         self.answers().await;
+    }
+
+    /// The same without waiting until it answers.
+    pub(crate) fn begin_again(&mut self) {
+        self.daemon = spawn(self.program, self.dir.path(), &self.options);
     }
 
     async fn answers(&self) {
@@ -194,7 +199,7 @@ pub(crate) async fn valkey() -> Option<RedisConfig> {
 }
 
 /// An authority, and certificates of it for a server and a client.
-fn certificates(dir: &Path) {
+pub(super) fn certificates(dir: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/certificates.sh");
     let done = Command::new(script).arg(dir).output().expect("the script is there");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -34,8 +34,8 @@ local function read_jobs(s, count)
     local letter = byte(text, LETTER)
     texts[number], here = text, here + 1
     if letter ~= INSIDE then
-      if is_unique(letter) then s.unique[number], here = ARGV[here], here + 1 end
-      if is_apart(letter) then s.apart[number], here = ARGV[here], here + 1 end
+      if IS_UNIQUE[letter] then s.unique[number], here = ARGV[here], here + 1 end
+      if IS_APART[letter] then s.apart[number], here = ARGV[here], here + 1 end
     end
   end
   at = here

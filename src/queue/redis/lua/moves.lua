@@ -48,11 +48,14 @@ local function enter_final(job, lane, state)
     redis.call('ZADD', key('dead', lane.tenant), now, job.seq .. job.id)
     redis.call('ZINCRBY', key('crowded'), 1, lane.tenant)
   end
-  if is_unique(string.byte(job.letter)) then redis.call('DEL', unique_key(job, lane)) end
+  if IS_UNIQUE[string.byte(job.letter)] then redis.call('DEL', unique_key(job, lane)) end
+  if IS_TOLD[string.byte(job.letter)] then put('ZADD', key('untold'), now_text, job.id) end
   tally(lane.queue, state, 1)
 end
 
 local function leave_final(job, lane)
+  -- An end that is over is not told any more.
+  if IS_TOLD[string.byte(job.letter)] then put('ZREM', key('untold'), job.id) end
   -- The list of those that completed is in the order of time; what is gone from there is passed over.
   if job.state ~= 'completed' then put('ZREM', key('final', job.state), job.id) end
   if job.state == 'failed' then
@@ -76,7 +79,7 @@ local function remove(ids)
       put('ZREM', key('ids'), id)
     end
     drop_member(job)
-    if is_apart(string.byte(job.letter)) then redis.call('UNLINK', key('payload', id)) end
+    if IS_APART[string.byte(job.letter)] then redis.call('UNLINK', key('payload', id)) end
     lane.jobs = lane.jobs - 1
     mark(lane)
   end

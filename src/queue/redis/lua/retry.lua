@@ -9,7 +9,7 @@
 local job, lane = job_of(ARGV[2], ARGV[3])
 if not job then return 'unknown' end
 if job.state ~= 'failed' and job.state ~= 'cancelled' then return 'not_applicable' end
-if is_unique(string.byte(job.letter)) then
+if IS_UNIQUE[string.byte(job.letter)] then
   if redis.call('SET', unique_key(job, lane), job.id, 'NX') == false then return 'not_applicable' end
 end
 leave_final(job, lane)

@@ -7,20 +7,21 @@ local JOBS, STATES = key('jobs'), key('states')
 
 -- What was submitted is a text. The script that took it in wrote, in digits: created_at (13), version
 -- (14), arrival (10); the submitter: the job's number in the submission (4), a letter (how its payload
--- is kept, 'i' inside or 'a' apart, in upper case when it is unique), id (26), the number of its lane
--- (4), priority (0 first; 3 more when a moment is asked for), that moment (13); then lane, uniqueness
--- key and fixed part, each behind its length (6), and the payload.
+-- is kept, 'i' inside or 'a' apart, or 'j' and 'b' when its end is to be told; in upper case when it is
+-- unique), id (26), the number of its lane (4), priority (0 first; 3 more when a moment is asked for),
+-- that moment (13); then lane, uniqueness key and fixed part, each behind its length (6), and the
+-- payload.
 local STAMP = 37
 local LETTER, FIRST_ID, LAST_ID, LANE_NUMBER, PRIORITY, ASKED, PIECES = 5, 6, 31, 32, 36, 37, 49
-local INSIDE, APART, UNIQUE_INSIDE, UNIQUE_APART = string.byte('iaIA', 1, 4)
+local INSIDE, APART = string.byte('ia', 1, 2)
 
-local function is_unique(letter)
-  return letter == UNIQUE_INSIDE or letter == UNIQUE_APART
+local function one_of(letters)
+  local set = {}
+  for at = 1, #letters do set[string.byte(letters, at)] = true end
+  return set
 end
 
-local function is_apart(letter)
-  return letter == APART or letter == UNIQUE_APART
-end
+local IS_UNIQUE, IS_APART, IS_TOLD = one_of('IAJB'), one_of('aAbB'), one_of('jbJB')
 
 local function version_text()
   return string.format('%014d', change())
@@ -42,13 +43,13 @@ local function run_of(ticket_)
   return string.sub(ticket_, 1, 13)
 end
 
--- A bundle's ticket has the place of its first job among those of the submission, 'b', its head, and the
+-- A bundle's ticket has the place of its first job among those of the submission, '*', its head, and the
 -- numbers of its first and last job and how many it had.
 local function bundle_ticket(run_at, arrival, place, head, number, last, count)
-  return run_at .. arrival .. four(place) .. 'b' .. head .. four(number) .. four(last) .. four(count)
+  return run_at .. arrival .. four(place) .. '*' .. head .. four(number) .. four(last) .. four(count)
 end
 
-local BUNDLE = string.byte('b')
+local BUNDLE = string.byte('*')
 
 local function is_bundle(ticket)
   return string.byte(ticket, 28) == BUNDLE
