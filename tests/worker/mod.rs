@@ -12,6 +12,7 @@ use self::{
     kinds::{DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps, stage},
     rig::{Rig, eventually},
 };
+use crate::support::eventually_ok;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_performed_and_its_result_is_kept() {
@@ -44,6 +45,39 @@ async fn each_queue_has_its_own_concurrency() {
     held.gate.0.add_permits(6);
     eventually("all held runs end", || held.ended.load(SeqCst) == 6).await;
     assert_eq!(held.most.load(SeqCst), 2);
+    workers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_claimed_ahead_of_a_pool_that_halts_goes_back() {
+    // given two slots, and jobs of which most end at once
+    let rig = Rig::new("claimed-ahead").await.slots("held", 2);
+    let held = stage("claimed-ahead");
+    held.gate.0.add_permits(250);
+    for _ in 0..300 {
+        rig.submit::<Held>().await;
+    }
+    // when the others do not end
+    let workers = rig.work();
+    eventually("the fast ones end", || held.ended.load(SeqCst) == 250).await;
+    // then two of them run, as ever, and the rest is free for whoever has a slot
+    let counted = eventually_ok("what does not run goes back", || async {
+        let jobs = rig.jobs().await;
+        let count = |status| jobs.iter().filter(|job| job.status == status).count();
+        match [Status::Processing, Status::Queued].map(count) {
+            [2, 48] => Ok(jobs),
+            others => Err(format!("{others:?} run and wait")),
+        }
+    })
+    .await;
+    assert_eq!(held.most.load(SeqCst), 2);
+    // without an attempt; and that it was claimed is on record.
+    let waiting = || counted.iter().filter(|job| job.status == Status::Queued);
+    assert!(waiting().all(|job| job.attempt == 0));
+    let given_back = |outcome: &Option<String>| outcome.as_deref() == Some("released");
+    assert!(waiting().any(|job| job.attempts.iter().any(|attempt| given_back(&attempt.outcome))));
+    held.gate.0.add_permits(50);
+    eventually("all end", || held.ended.load(SeqCst) == 300).await;
     workers.stop().await;
 }
 
