@@ -8,7 +8,7 @@ use jobs::contract::{JobId, LaneName, TenantId};
 use super::{
     error::corrupt,
     keys::SEPARATOR,
-    submitted::{Given, STAMP, Submitted, number},
+    submitted::{Before, Given, STAMP, Submitted, number},
 };
 use crate::queue::{NewJob, Priority, QueueError};
 
@@ -162,11 +162,12 @@ impl Taken {
             let (from, till) = (ends[0].checked_sub(first)?, ends[1].checked_sub(first)?);
             (from <= till && till <= text.len()).then(|| text.slice(from..till))
         };
+        let mut before = Before::default();
         self.offsets
             .windows(2)
             .map(|ends| {
                 let text = job(ends).ok_or_else(|| corrupt("a bundle", &self.head))?;
-                Submitted::behind_stamp(self.created_at, &text)
+                Submitted::behind_stamp(self.created_at, &text, &mut before)
             })
             .collect()
     }

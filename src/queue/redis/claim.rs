@@ -10,7 +10,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::{
     bundle,
     error::corrupt,
-    keys::{job_of, lane_of, outer_fence, short},
+    keys::{job_of, outer_fence, short},
     overdue::{Overdue, SOON, Turn},
     reply::{Fields, parsed},
     scripts::CLAIM,
@@ -264,7 +264,7 @@ impl Head {
         until: Moment,
     ) -> Result<Claimed, QueueError> {
         let Self { id, again } = self;
-        let lane = lane_of(&submitted.lane)?;
+        let lane = submitted.lane;
         Ok(Claimed {
             lease: LeaseRef { id, fence: outer_fence(shard, again.fence) },
             tenant: lane.tenant,

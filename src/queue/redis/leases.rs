@@ -7,7 +7,7 @@ use jobs::contract::{Cursor, End, Facts, JobId, Moment, Retry, TenantId, judge};
 
 use super::{
     error::corrupt,
-    keys::{job_of, lane_of, short},
+    keys::{job_of, short},
     reply::{Fields, number},
     scripts::{CHECKPOINT, EXPIRED, EXTEND},
     server::{Patience, Server},
@@ -143,7 +143,7 @@ impl Expired {
             chance: 0.5,
             cancel_requested,
         };
-        let tenant = lane_of(&submitted.lane)?.tenant;
+        let tenant = submitted.lane.tenant;
         Ok(Self { tenant, worker, id, fence, facts })
     }
 }

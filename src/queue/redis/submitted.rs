@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::corrupt,
-    keys::{SEPARATOR, job_of, lane_id, short},
+    keys::{SEPARATOR, job_of, lane_id, lane_of, short},
     moment_arg,
     reply::Fields,
     server::{Patience, Server},
 };
-use crate::queue::{NewJob, Priority, QueueError};
+use crate::queue::{LaneRef, NewJob, Priority, QueueError};
 
 /// Payloads up to this many bytes are kept inside the text; longer ones apart, so that what is read
 /// often stays short.
@@ -28,7 +28,7 @@ const MOMENT: usize = 13;
 const LENGTH: usize = 6;
 
 /// What of a job never changes and no script reads. Its names are short: there may be millions.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Fixed {
     #[serde(rename = "k")]
     pub(super) kind: String,
@@ -114,7 +114,7 @@ pub(super) struct Submitted {
     pub(super) created_at: Moment,
     /// The moment at which it was first to run.
     pub(super) due_at: Moment,
-    pub(super) lane: String,
+    pub(super) lane: LaneRef,
     pub(super) fixed: Fixed,
     pub(super) payload: Bytes,
     /// The payload lies apart.
@@ -125,19 +125,25 @@ impl Submitted {
     pub(super) fn of(id: JobId, text: Vec<u8>) -> Result<Self, QueueError> {
         let created_at = text.get(..STAMP).and_then(|stamp| number(&stamp[..CREATED]));
         created_at
-            .and_then(|created_at| Self::parts(created_at, &Bytes::from(text).slice(STAMP..)))
+            .and_then(|created_at| {
+                Self::parts(created_at, &Bytes::from(text).slice(STAMP..), &mut Before::default())
+            })
             .ok_or_else(|| corrupt("a job", format!("{id} is cut off or garbled")))
     }
 
     /// What was submitted at that moment, from what stands behind the stamp.
-    pub(super) fn behind_stamp(created_at: i64, text: &Bytes) -> Result<(JobId, Self), QueueError> {
+    pub(super) fn behind_stamp(
+        created_at: i64,
+        text: &Bytes,
+        before: &mut Before,
+    ) -> Result<(JobId, Self), QueueError> {
         let id = text.get(ID).and_then(|id| std::str::from_utf8(id).ok());
         let id = job_of(id.unwrap_or_default())?;
         let cut_off = || corrupt("a job", format!("{id} is cut off or garbled"));
-        Ok((id, Self::parts(created_at, text).ok_or_else(cut_off)?))
+        Ok((id, Self::parts(created_at, text, before).ok_or_else(cut_off)?))
     }
 
-    fn parts(created_at: i64, text: &Bytes) -> Option<Self> {
+    fn parts(created_at: i64, text: &Bytes, before: &mut Before) -> Option<Self> {
         let asked: i64 = number(text.get(FRONT - MOMENT..FRONT)?)?;
         let apart = matches!(text.get(LETTER)?.to_ascii_lowercase(), b'a' | b'b');
         let mut at = FRONT;
@@ -147,9 +153,10 @@ impl Submitted {
             at = from + length;
             text.get(from..at)
         };
-        let lane = String::from_utf8(piece()?.to_vec()).ok()?;
+        let lane = piece()?;
         piece()?;
-        let fixed = serde_json::from_slice(piece()?).ok()?;
+        let fixed = piece()?;
+        let (lane, fixed) = before.read(lane, fixed)?;
         let payload = text.slice(at..);
         Some(Self {
             created_at: Moment::from_millis(created_at),
@@ -159,6 +166,25 @@ impl Submitted {
             payload,
             apart,
         })
+    }
+}
+
+/// What the job before had, which the next one mostly has, too: reading it costs more than a copy.
+#[derive(Default)]
+pub(super) struct Before {
+    lane: Vec<u8>,
+    fixed: Vec<u8>,
+    read: Option<(LaneRef, Fixed)>,
+}
+
+impl Before {
+    fn read(&mut self, lane: &[u8], fixed: &[u8]) -> Option<(LaneRef, Fixed)> {
+        if self.read.is_none() || self.lane != lane || self.fixed != fixed {
+            let of = lane_of(std::str::from_utf8(lane).ok()?).ok()?;
+            self.read = Some((of, serde_json::from_slice(fixed).ok()?));
+            (self.lane, self.fixed) = (lane.to_vec(), fixed.to_vec());
+        }
+        self.read.clone()
     }
 }
 
@@ -241,7 +267,10 @@ mod tests {
             // then
             assert_eq!(read.created_at.millis(), 1_600_000_000_000);
             assert_eq!(read.due_at.millis(), 1_700_000_000_000);
-            assert_eq!(read.lane, "send\u{1}acme\u{1}custom:l");
+            assert_eq!(
+                lane_id(&read.lane.queue, &read.lane.tenant, &read.lane.name),
+                "send\u{1}acme\u{1}custom:l"
+            );
             assert_eq!((read.fixed.kind.as_str(), read.fixed.items), ("send", 3));
             let inside = if given.apart.is_some() { Vec::new() } else { payload.to_vec() };
             assert_eq!((read.payload.to_vec(), read.apart), (inside, length > INSIDE));

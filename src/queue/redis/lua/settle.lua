@@ -41,6 +41,17 @@ local function take_with(head, number)
   return take
 end
 
+-- Jobs of a take that completed one behind the other, and are not written yet: settlements come in the
+-- order of ids.
+local range
+
+local function write_range()
+  if not range then return end
+  set_records(range.take.head, range.from, table.concat(range.records))
+  put('RPUSH', key('completed'), range.take.head .. four(range.from) .. four(range.to))
+  range = nil
+end
+
 -- Says of jobs of a bundle that they completed, if all of them run under their first claim: their records
 -- are written anew. Whether it did.
 local function complete_members(order)
@@ -57,15 +68,19 @@ local function complete_members(order)
     letter = 'r'
     put('HSET', key('results'), sub(order, 1, 26), sub(order, ORDER + 1))
   end
+  if not range or range.take ~= take or range.to + 1 ~= number then
+    write_range()
+    range = { take = take, from = number, records = {} }
+  end
   local record = letter .. sub(take.held, 2, 5) .. now_text .. version_text()
-  set_records(head, number, string.rep(record, count))
-  put('RPUSH', key('completed'), head .. four(number) .. four(number + count - 1))
+  range.to, range.records[#range.records + 1] = number + count - 1, string.rep(record, count)
   take.ended = take.ended + count
   return true, count
 end
 
 -- What follows for the lanes and leases of those takes.
 local function close_takes()
+  write_range()
   for _, take in ipairs(met) do
     if take.ended > 0 then
       local lane = lane_of(take.lane)
