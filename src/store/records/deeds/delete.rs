@@ -1,0 +1,41 @@
+//! Records that are there no longer: gone, or marked as deleted where the table says so.
+
+use super::{Deed, Fill, Shape, Table, name};
+
+pub(super) struct Delete;
+
+impl Deed for Delete {
+    fn name(&self) -> &'static str {
+        "delete"
+    }
+
+    fn fills(&self, table: &Table) -> Vec<(String, Fill)> {
+        table.soft_delete.iter().map(|column| (column.clone(), Fill::Now)).collect()
+    }
+
+    fn statement(&self, shape: &Shape<'_>, columns: &[String], _given: usize) -> String {
+        let (id, of_tenant) = (name(&shape.table.id), shape.of_tenant("$2"));
+        match &shape.table.soft_delete {
+            // When it was first deleted stays.
+            Some(soft) => format!(
+                "UPDATE {} SET {soft} = coalesce(t.{soft}, v.pr_0) FROM {} \
+                 WHERE {of_tenant} AND t.{id} = v.pr_id RETURNING {}",
+                shape.target(),
+                shape.rows(columns),
+                shape.id(),
+                soft = name(soft)
+            ),
+            None => format!(
+                "DELETE FROM {} WHERE {of_tenant} AND t.{id} IN (SELECT v.pr_id FROM {}) \
+                 RETURNING {}",
+                shape.target(),
+                shape.rows(columns),
+                shape.id()
+            ),
+        }
+    }
+
+    fn forgets(&self, table: &Table) -> bool {
+        table.soft_delete.is_none()
+    }
+}
