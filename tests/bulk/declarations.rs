@@ -87,7 +87,7 @@ on_desks! {
             ("score = { type = \"number\"", "score = { type = \"integer\"", "field \"score\": column \"score\" is"),
             ("priority = { type = \"integer\", min = 0, max = 1000", "priority = { type = \"uuid\"", "does not hold the declared type"),
             ("stored = \"milliseconds\", ", "", "expected stored = \"milliseconds\""),
-            ("id = \"id\"", "id = \"status\"", "id: \"status\" is not unique"),
+            ("id = \"id\"", "id = \"updated_at\"", "id: \"updated_at\" is not unique"),
             ("touch = [\"updated_at\"]", "touch = [\"touched\"]", "touch: table tickets of database desk has no column \"touched\""),
             ("soft_delete = \"deleted_at\"", "soft_delete = \"urgent\"", "soft_delete: column \"urgent\" is"),
             ("insert = { made_at = \"$now\" }", "insert = {}", "insert: a new record needs \"made_at\""),

@@ -38,7 +38,9 @@ impl Shape<'_> {
         if self.columns.lite {
             let read = |(_, called): (&str, String)| format!("value ->> '$.{called}' AS {called}");
             let list = all.map(read).collect::<Vec<_>>().join(", ");
-            return format!("(SELECT {list} FROM json_each($1)) AS v");
+            // The limit makes a table of them, and the tenant is known from there alone: otherwise
+            // SQLite may walk over all records of the tenant, and over all rows for each.
+            return format!("(SELECT $2 AS pr_tenant, {list} FROM json_each($1) LIMIT -1) AS v");
         }
         let read = |(name, called): (&str, String)| format!("{called} {}", self.type_of(name));
         let list = all.map(read).collect::<Vec<_>>().join(", ");
@@ -68,6 +70,16 @@ impl Shape<'_> {
         format!("t.{} = {}", name(tenant), self.cast(parameter, tenant))
     }
 
+    /// The records of the tenant that are in the rows.
+    pub(super) fn in_rows(&self) -> String {
+        let (tenant, id) = (name(&self.table.tenant), name(&self.table.id));
+        let of_tenant = match self.columns.lite {
+            true => format!("t.{tenant} = v.pr_tenant"),
+            false => self.of_tenant("$2"),
+        };
+        format!("{of_tenant} AND t.{id} = v.pr_id")
+    }
+
     /// That a record is not deleted, after other conditions.
     pub(super) fn alive(&self) -> String {
         match &self.table.soft_delete {
@@ -79,6 +91,14 @@ impl Shape<'_> {
     /// The id as a text.
     pub(super) fn id(&self) -> String {
         format!("CAST(t.{} AS TEXT)", name(&self.table.id))
+    }
+
+    /// The id as a text, of records that a statement has changed: there SQLite knows no short names.
+    pub(super) fn changed_id(&self) -> String {
+        match self.columns.lite {
+            true => format!("CAST({} AS TEXT)", name(&self.table.id)),
+            false => self.id(),
+        }
     }
 
     /// The columns by which one record is found.

@@ -14,23 +14,24 @@ impl Deed for Delete {
     }
 
     fn statement(&self, shape: &Shape<'_>, columns: &[String], _given: usize) -> String {
-        let (id, of_tenant) = (name(&shape.table.id), shape.of_tenant("$2"));
         match &shape.table.soft_delete {
             // When it was first deleted stays.
             Some(soft) => format!(
                 "UPDATE {} SET {soft} = coalesce(t.{soft}, v.pr_0) FROM {} \
-                 WHERE {of_tenant} AND t.{id} = v.pr_id RETURNING {}",
+                 WHERE {} RETURNING {}",
                 shape.target(),
                 shape.rows(columns),
-                shape.id(),
+                shape.in_rows(),
+                shape.changed_id(),
                 soft = name(soft)
             ),
             None => format!(
-                "DELETE FROM {} WHERE {of_tenant} AND t.{id} IN (SELECT v.pr_id FROM {}) \
-                 RETURNING {}",
+                "DELETE FROM {} WHERE {} AND t.{} IN (SELECT v.pr_id FROM {}) RETURNING {}",
                 shape.target(),
+                shape.of_tenant("$2"),
+                name(&shape.table.id),
                 shape.rows(columns),
-                shape.id()
+                shape.changed_id()
             ),
         }
     }

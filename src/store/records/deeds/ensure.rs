@@ -20,7 +20,7 @@ impl Deed for Ensure {
             "{} DO UPDATE SET {id} = excluded.{id} WHERE {} RETURNING {}",
             insert(shape, columns),
             is_the_tenants(shape),
-            shape.id(),
+            shape.changed_id(),
             id = name(&shape.table.id)
         )
     }

@@ -1,6 +1,6 @@
 //! Fields of records that are there.
 
-use super::{Deed, Fill, Shape, Table, assignments, name, touched};
+use super::{Deed, Fill, Shape, Table, assignments, touched};
 
 pub(super) struct Update;
 
@@ -19,13 +19,12 @@ impl Deed for Update {
             shape.table.soft_delete.as_ref().is_some_and(|soft| columns[..given].contains(soft));
         let alive = if restores { String::new() } else { shape.alive() };
         format!(
-            "UPDATE {} SET {} FROM {} WHERE {} AND t.{} = v.pr_id{alive} RETURNING {}",
+            "UPDATE {} SET {} FROM {} WHERE {}{alive} RETURNING {}",
             shape.target(),
             assignments(columns),
             shape.rows(columns),
-            shape.of_tenant("$2"),
-            name(&shape.table.id),
-            shape.id()
+            shape.in_rows(),
+            shape.changed_id()
         )
     }
 }

@@ -28,7 +28,7 @@ impl Deed for Upsert {
             insert(shape, columns),
             changes.join(", "),
             is_the_tenants(shape),
-            shape.id()
+            shape.changed_id()
         )
     }
 }
