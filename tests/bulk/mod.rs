@@ -5,6 +5,7 @@
 mod dead_jobs;
 mod declarations;
 mod desk;
+mod facade;
 mod host;
 mod own;
 mod select;

@@ -101,6 +101,11 @@ impl Shape<'_> {
         }
     }
 
+    /// Whether the id alone is the key.
+    pub(super) fn is_found_by_id(&self) -> bool {
+        fit::key(self.table, self.columns).is_some_and(|key| key.len() == 1)
+    }
+
     /// The columns by which one record is found.
     pub(super) fn key(&self) -> String {
         let key = fit::key(self.table, self.columns).into_iter().flatten();

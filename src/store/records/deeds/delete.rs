@@ -26,8 +26,10 @@ impl Deed for Delete {
                 soft = name(soft)
             ),
             None => format!(
-                "DELETE FROM {} WHERE {} AND t.{} IN (SELECT v.pr_id FROM {}) RETURNING {}",
+                "DELETE FROM {} WHERE {}{} AND t.{} IN (SELECT v.pr_id FROM {}) RETURNING {}",
                 shape.target(),
+                // SQLite must not prefer an index of the tenant to the one of the id.
+                if shape.is_found_by_id() && shape.columns.lite { "+" } else { "" },
                 shape.of_tenant("$2"),
                 name(&shape.table.id),
                 shape.rows(columns),
