@@ -9,3 +9,4 @@ mod facade;
 mod host;
 mod own;
 mod select;
+mod start;
