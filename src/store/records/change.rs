@@ -113,10 +113,15 @@ impl TableChange<'_> {
     }
 }
 
+/// Each record is found by its key, whatever Postgres knows of the table: of one that was filled a moment
+/// ago it knows nothing.
+const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+     SET LOCAL enable_mergejoin = off";
+
 async fn begin(db: &Db) -> Result<Tx, sqlx::Error> {
     Ok(match db {
         Db::Lite(pool) => Tx::Lite(pool.begin_with("BEGIN IMMEDIATE").await?),
-        Db::Pg(pool) => Tx::Pg(pool.begin().await?),
+        Db::Pg(pool) => Tx::Pg(pool.begin_with(BEGIN).await?),
     })
 }
 
