@@ -5,16 +5,18 @@
 
 pub mod contract;
 
+pub mod bulk_update;
 mod send;
 pub mod webhook_delivery;
 
-pub use self::{send::Send, webhook_delivery::WebhookDelivery};
+pub use self::{bulk_update::BulkUpdate, send::Send, webhook_delivery::WebhookDelivery};
 
 use contract::Catalogue;
 
 /// The catalogue: every kind, in alphabetical order.
 pub fn catalogue() -> Catalogue {
     Catalogue::empty()
+        .with::<BulkUpdate>() // one change to many records
         .with::<Send>() // one mail to one person
         .with::<WebhookDelivery>() // an event to one endpoint, or to all that subscribed to it
 }

@@ -11,7 +11,7 @@ use jobs::contract::{
 
 use crate::{
     intake::{Intake, JobRequest, Producer, Rejection},
-    queue::{Enqueued, Idempotency, Queue, QueueError, Submission},
+    queue::{Enqueued, Idempotency, NewJob, Queue, QueueError, Submission},
 };
 
 /// How long a key is remembered: longer than a job can be put off, and so be run again.
@@ -42,10 +42,7 @@ impl Followers {
         key: &str,
         job: FollowUp,
     ) -> Result<JobId, Fault> {
-        let request = JobRequest::new(job.kind, job.payload);
-        let (now, from) = (self.queue.now(), from.to_string());
-        let jobs = self.intake.prepare(tenant, Producer::Engine, vec![request], &from, now).await;
-        let jobs = jobs.map_err(refused)?;
+        let jobs = self.prepare(tenant, from, vec![job]).await?;
         let id = jobs[0].id;
         let idempotency = Idempotency {
             key: format!("job:{key}"),
@@ -67,10 +64,37 @@ impl Followers {
     }
 }
 
+impl Followers {
+    async fn prepare(
+        &self,
+        tenant: &TenantId,
+        from: JobId,
+        jobs: Vec<FollowUp>,
+    ) -> Result<Vec<NewJob>, Fault> {
+        let requests = jobs.into_iter().map(|job| JobRequest::new(job.kind, job.payload)).collect();
+        let (now, from) = (self.queue.now(), from.to_string());
+        let jobs = self.intake.prepare(tenant, Producer::Engine, requests, &from, now).await;
+        jobs.map_err(refused)
+    }
+}
+
 #[async_trait]
 impl FollowUps for Followers {
     async fn submit(&self, run: &RunInfo, key: &str, job: FollowUp) -> Result<JobId, Fault> {
         self.take_in(&run.tenant, run.job, key, job).await
+    }
+
+    async fn submit_all(&self, run: &RunInfo, key: &str, jobs: Vec<FollowUp>) -> Result<(), Fault> {
+        let jobs = self.prepare(&run.tenant, run.job, jobs).await?;
+        let idempotency = Idempotency {
+            key: format!("job:{key}"),
+            fingerprint: [0; 32],
+            answer: Bytes::new(),
+            keep: KEEP,
+        };
+        let submission =
+            Submission { tenant: run.tenant.clone(), jobs, idempotency: Some(idempotency) };
+        self.queue.enqueue(submission).await.map(|_| ()).map_err(|e| away(&e))
     }
 }
 

@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use jobs::contract::{
     Audience, Catalogue, Fault, JobId, Kind, LaneName, Moment, Problem, TenantId,
+    resource::Resources,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -93,12 +94,24 @@ pub enum Rejection {
 pub struct Intake {
     catalogue: Catalogue,
     limits: Limits,
+    declared: Arc<Resources>,
 }
 
 impl Intake {
     /// An intake for these kinds and limits.
     pub fn new(catalogue: Catalogue, limits: Limits) -> Self {
-        Self { catalogue, limits }
+        Self { catalogue, limits, declared: Arc::default() }
+    }
+
+    /// The same, for payloads that name these resources.
+    #[must_use]
+    pub fn declaring(self, declared: Arc<Resources>) -> Self {
+        Self { declared, ..self }
+    }
+
+    /// The resources that payloads can name.
+    pub fn declared(&self) -> &Resources {
+        &self.declared
     }
 
     /// The kinds that are known.
@@ -154,7 +167,7 @@ impl Intake {
         };
         let mut problems = envelope(&request, now);
         problems.extend(self.callbacks(tenant, &request).await?);
-        let checked = match kind.check(&request.payload) {
+        let checked = match kind.check(&request.payload, &self.declared) {
             Ok(checked) => checked,
             Err(found) => {
                 problems.extend(found.into_iter().map(|p| p.under("/payload")));

@@ -12,6 +12,7 @@ pub mod intake;
 pub mod limits;
 pub mod mail;
 pub mod queue;
+pub mod resources;
 pub mod scheduler;
 pub mod secrets;
 pub mod store;

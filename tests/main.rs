@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 #![allow(unreachable_pub, reason = "one program: its modules are public to one another only")]
 
+mod bulk;
 mod cli;
 mod http;
 mod mail;

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, marker::PhantomData, sync::Arc, time::Duration}
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::{Audience, Context, Job, LaneName, Outcome, Problem, Retry, problem::decoder_words};
+use super::{
+    Audience, Context, Job, LaneName, Outcome, Problem, Retry,
+    problem::{decoder_words, escaped},
+    resource::Resources,
+};
 
 /// One kind of job, with its type forgotten: what the engine works with.
 #[derive(Clone)]
@@ -26,6 +30,8 @@ pub struct Kind {
     pub patience: Duration,
     /// Whether its runs wait, and so are spawned.
     pub waits: bool,
+    /// Whether it is about many items.
+    pub bulk: bool,
     /// What its payloads may look like: makes a JSON Schema.
     pub schema: fn() -> Value,
     /// Makes a payload that is accepted; `null` when the kind has none to show.
@@ -62,19 +68,21 @@ impl Kind {
             timeout: J::TIMEOUT,
             patience: J::PATIENCE,
             waits: J::WAITS,
+            bulk: J::BULK,
             schema: J::schema,
             example: J::example,
             typed: Arc::new(Of::<J>(PhantomData)),
         }
     }
 
-    /// Checks a payload: its shape, then everything that the kind itself checks.
+    /// Checks a payload: its shape, then everything that the kind itself checks, then what it names
+    /// of `declared` resources.
     ///
     /// # Errors
     ///
     /// Every problem found, each with a pointer into the payload.
-    pub fn check(&self, payload: &Value) -> Result<Checked, Vec<Problem>> {
-        self.typed.check(payload)
+    pub fn check(&self, payload: &Value, declared: &Resources) -> Result<Checked, Vec<Problem>> {
+        self.typed.check(payload, declared)
     }
 
     /// Decodes a stored payload.
@@ -88,14 +96,14 @@ impl Kind {
 }
 
 trait Typed: Send + Sync {
-    fn check(&self, payload: &Value) -> Result<Checked, Vec<Problem>>;
+    fn check(&self, payload: &Value, declared: &Resources) -> Result<Checked, Vec<Problem>>;
     fn decode(&self, payload: &[u8]) -> Result<Box<dyn Runnable>, String>;
 }
 
 struct Of<J>(PhantomData<fn() -> J>);
 
 impl<J: Job> Typed for Of<J> {
-    fn check(&self, payload: &Value) -> Result<Checked, Vec<Problem>> {
+    fn check(&self, payload: &Value, declared: &Resources) -> Result<Checked, Vec<Problem>> {
         let job: J = serde_path_to_error::deserialize(payload).map_err(|e| {
             vec![Problem::undecodable(pointer(e.path()), "invalid_payload", e.inner())]
         })?;
@@ -104,7 +112,10 @@ impl<J: Job> Typed for Of<J> {
             let words = "expected an object, got a list";
             return Err(vec![Problem::new(at, "invalid_payload", words)]);
         }
-        let problems = job.check();
+        let mut problems = job.check();
+        if problems.is_empty() {
+            problems = job.check_declared(declared);
+        }
         if problems.is_empty() {
             Ok(Checked { lane: job.lane(), unique: job.unique(), items: job.items() })
         } else {
@@ -145,11 +156,6 @@ fn list_for_object(payload: &Value, job: &Value) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// A name as a part of a JSON pointer (RFC 6901).
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// A decoder's path as a JSON pointer.

@@ -5,6 +5,7 @@
 
 mod ledger;
 mod mail;
+mod records;
 mod webhooks;
 
 use std::{
@@ -21,13 +22,14 @@ use async_trait::async_trait;
 pub use self::{
     ledger::FakeLedger,
     mail::FakeMail,
+    records::FakeRecords,
     webhooks::{FakeDeliveries, FakeEndpoints, FakeFollowUps, FakeWebhooks, answer},
 };
 use super::{
     Context, Cursor, Fault, JobId, Moment, Ports, RunInfo, TenantId,
     ports::{
         Clock, Deliveries, Endpoints, FollowUps, Ledger, Mail, Mailbox, MailboxStatus, Mailboxes,
-        Progress, Suppression, Suppressions, Webhooks,
+        Progress, Records, Suppression, Suppressions, Webhooks,
     },
 };
 
@@ -52,6 +54,8 @@ pub struct Fakes {
     pub mail: Arc<FakeMail>,
     /// Mailboxes.
     pub mailboxes: Arc<FakeMailboxes>,
+    /// Records that are changed in bulk.
+    pub records: Arc<FakeRecords>,
     /// Suppressions.
     pub suppressions: Arc<FakeSuppressions>,
     /// Progress.
@@ -71,6 +75,7 @@ impl Fakes {
             ledger: Arc::clone(&self.ledger) as Arc<dyn Ledger>,
             mail: Arc::clone(&self.mail) as Arc<dyn Mail>,
             mailboxes: Arc::clone(&self.mailboxes) as Arc<dyn Mailboxes>,
+            records: Arc::clone(&self.records) as Arc<dyn Records>,
             suppressions: Arc::clone(&self.suppressions) as Arc<dyn Suppressions>,
             webhooks: Arc::clone(&self.webhooks) as Arc<dyn Webhooks>,
         })

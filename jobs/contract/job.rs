@@ -6,7 +6,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Context, LaneName, Outcome, Problem, Retry};
+use super::{Context, LaneName, Outcome, Problem, Retry, resource::Resources};
 
 /// A kind of job. The payload struct is the job.
 ///
@@ -30,9 +30,18 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// Whether a run waits for anything (network, disk, database). Runs that wait are spawned as
     /// tasks of their own; a run that only computes for some microseconds is not worth that.
     const WAITS: bool = true;
+    /// Whether it is about many items that end one by one: its payloads may be long, its items have
+    /// errors of their own.
+    const BULK: bool = false;
 
     /// Everything wrong with the payload that can be seen without asking anybody.
     fn check(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Everything wrong with what the payload names of the resources that an operator has declared; asked
+    /// when [`Job::check`] found nothing.
+    fn check_declared(&self, _declared: &Resources) -> Vec<Problem> {
         Vec::new()
     }
 

@@ -27,6 +27,11 @@ impl LaneName {
         Self(format!("endpoint:{id}"))
     }
 
+    /// The lane of the records of a resource.
+    pub fn resource(name: &str) -> Self {
+        Self(format!("resource:{name}"))
+    }
+
     /// A lane that a caller named for jobs that have none of their own.
     pub fn custom(name: &str) -> Self {
         Self(format!("custom:{name}"))
@@ -50,6 +55,11 @@ impl LaneName {
     /// The webhook endpoint this is the lane of, if it is one's.
     pub fn as_endpoint(&self) -> Option<&str> {
         self.0.strip_prefix("endpoint:")
+    }
+
+    /// The resource this is the lane of, if it is one's.
+    pub fn as_resource(&self) -> Option<&str> {
+        self.0.strip_prefix("resource:")
     }
 
     /// Whether this is the lane of the whole tenant.

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod fakes;
 pub mod ports;
+pub mod resource;
 
 mod catalogue;
 mod context;

@@ -36,6 +36,11 @@ impl Problem {
     }
 }
 
+/// A name as a part of a JSON pointer (RFC 6901).
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// A decoder's words, without the names that our types happen to have, and without a text that it met:
 /// that may be anything, a password under the wrong name for one.
 pub(super) fn decoder_words(error: &serde_json::Error) -> String {

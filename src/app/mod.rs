@@ -14,7 +14,7 @@ use std::{
 
 use jobs::contract::{
     Ports,
-    ports::{Endpoints, Ledger, Mailboxes, Suppressions},
+    ports::{Endpoints, Ledger, Mailboxes, Records, Suppressions},
 };
 
 pub(crate) use self::files::room_for;
@@ -27,8 +27,12 @@ use crate::{
     limits::{Limits, Rates},
     mail::{Accounts, Mailer},
     queue::{Queue, redis::RedisQueue, sqlite::SqliteQueue},
+    resources::{Compared, Declarations, Keeper, Tables, compare},
     secrets::{Secrets, SecretsError},
-    store::{DeliveryWriter, Migrated, OnOldSchema, Store, StoreError},
+    store::{
+        DeliveryWriter, Migrated, OnOldSchema, Store, StoreError,
+        records::{Hosts, RecordStore},
+    },
     telemetry,
     webhooks::{Addresses, Client, Deliverer, Guard, SystemResolver},
     worker::QueueClock,
@@ -86,9 +90,14 @@ impl App {
         let queue = open_queue(&config).await?;
         let rates: Arc<dyn Rates> = Arc::new(store.clone());
         let limits = Limits::new(config.limits.clone(), rates);
-        let intake = Intake::new(jobs::catalogue(), limits.clone());
+        let declared = Declarations::configured(&config)
+            .map_err(|error| Failure::config(error.to_string()))?;
+        let declared = Arc::new(declared);
+        let intake = Intake::new(jobs::catalogue(), limits.clone())
+            .declaring(Arc::clone(declared.resources()));
+        let records = keeper(&declared, &store, &queue).await?;
         let guard = Guard::new(&config.webhooks, Arc::new(SystemResolver));
-        let ports = Arc::new(ports(&config, &store, &queue, &intake, &guard)?);
+        let ports = Arc::new(ports(&config, &store, &queue, &intake, &guard, records)?);
         Ok(Self { config: Arc::new(config), queue, store, limits, intake, guard, ports })
     }
 
@@ -152,12 +161,32 @@ pub(crate) async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>, Failur
     Ok(Arc::new(queue))
 }
 
+/// The keeper of what is declared, which was compared with the real tables.
+async fn keeper(
+    declared: &Arc<Declarations>,
+    store: &Store,
+    queue: &Arc<dyn Queue>,
+) -> Result<Keeper, Failure> {
+    let hosts = Hosts::new(declared.databases()).map_err(Failure::config)?;
+    let tables = RecordStore::new(store.clone(), hosts);
+    let Compared { mismatches, away } = compare(declared, Tables::All(&tables)).await;
+    if !mismatches.is_empty() {
+        return Err(Failure::config(mismatches.join("\n")));
+    }
+    // One of the product's databases that is away keeps nobody else's work from its turn.
+    for words in away {
+        tracing::warn!(error = words, "a resource cannot be looked at yet");
+    }
+    Ok(Keeper::new(Arc::clone(declared), tables, Arc::clone(queue)))
+}
+
 fn ports(
     config: &Config,
     store: &Store,
     queue: &Arc<dyn Queue>,
     intake: &Intake,
     guard: &Guard,
+    records: Keeper,
 ) -> Result<Ports, Failure> {
     let accounts: Arc<dyn Accounts> = Arc::new(store.clone());
     let mailer = Mailer::new(&config.mail, accounts, &config.data_dir).map_err(Failure::config)?;
@@ -171,6 +200,7 @@ fn ports(
         ledger: Arc::new(store.clone()) as Arc<dyn Ledger>,
         mail: Arc::new(mailer),
         mailboxes: Arc::new(store.clone()) as Arc<dyn Mailboxes>,
+        records: Arc::new(records) as Arc<dyn Records>,
         suppressions: Arc::new(store.clone()) as Arc<dyn Suppressions>,
         webhooks: Arc::new(Deliverer::new(addresses, client)),
     })

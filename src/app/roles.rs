@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use jobs::contract::ports::ItemErrors;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -43,10 +44,9 @@ fn pruning(
     app: &App,
     shutdown: CancellationToken,
 ) -> impl Future<Output = Result<(), Failure>> + use<> {
-    let (store, keep) = (app.store.clone(), app.config.webhooks.log_keep);
-    let every = app.config.scheduler.prune_every;
+    let (store, config) = (app.store.clone(), Arc::clone(&app.config));
     async move {
-        prune(store, keep, every, shutdown).await;
+        prune(store, &config, shutdown).await;
         Ok(())
     }
 }
@@ -120,6 +120,7 @@ impl App {
             queue: Arc::clone(&self.queue),
             intake: self.intake.clone(),
             keys: Arc::new(self.store.clone()) as Arc<dyn Keys>,
+            errors: Arc::new(self.store.clone()) as Arc<dyn ItemErrors>,
         })
     }
 
@@ -134,7 +135,8 @@ impl App {
     }
 
     fn scheduler(&self) -> Result<Scheduler, Failure> {
-        let crontab = Crontab::configured(&self.config, self.intake.catalogue())
+        let (kinds, declared) = (self.intake.catalogue(), self.intake.declared());
+        let crontab = Crontab::configured(&self.config, kinds, declared)
             .map_err(|error| Failure::config(error.to_string()))?;
         let deps = SchedulerDeps {
             queue: Arc::clone(&self.queue),

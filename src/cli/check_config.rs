@@ -3,22 +3,41 @@
 use serde_json::json;
 
 use super::{Failure, Globals, Out};
-use crate::scheduler::Crontab;
+use crate::{
+    resources::{Compared, Declarations, Tables, compare},
+    scheduler::Crontab,
+    store::records::Hosts,
+};
 
-/// Reads the configuration and the crontab, and says that they are well.
+/// Reads the configuration, the resources and the crontab, compares the product's tables with what is
+/// declared, and says that all is well.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with them, one a line.
-pub fn run(globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
+pub async fn run(globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
     let config = globals.read(&[])?;
-    let crontab = Crontab::configured(&config, &jobs::catalogue())
+    let declared =
+        Declarations::configured(&config).map_err(|error| Failure::config(error.to_string()))?;
+    let crontab = Crontab::configured(&config, &jobs::catalogue(), declared.resources())
         .map_err(|error| Failure::config(error.to_string()))?;
-    let entries = crontab.entries().len();
+    // Postrider's own tables may not be there yet; the product's must be.
+    let hosts = Hosts::new(declared.databases()).map_err(Failure::config)?;
+    let Compared { mismatches, away } = compare(&declared, Tables::OfHosts(&hosts)).await;
+    if !mismatches.is_empty() {
+        return Err(Failure::config(mismatches.join("\n")));
+    }
+    if !away.is_empty() {
+        return Err(Failure::unavailable(away.join("\n")));
+    }
+    let (entries, resources) = (crontab.entries().len(), declared.resources().names().count());
     if out.is_json() {
-        out.json(&json!({"ok": true, "crontab_entries": entries}))?;
+        let said = json!({"ok": true, "crontab_entries": entries, "resources": resources});
+        out.json(&said)?;
     } else {
-        out.line(format!("OK: the configuration is valid, with {entries} crontab entries."))?;
+        out.line(format!(
+            "OK: the configuration is valid, with {entries} crontab entries and {resources} resources."
+        ))?;
     }
     Ok(())
 }

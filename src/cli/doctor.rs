@@ -8,6 +8,7 @@ use crate::{
     app::{Embedded, open_queue, open_store},
     config::Config,
     queue::redis::{RedisQueue, Weight},
+    resources::Declarations,
     scheduler::Crontab,
 };
 
@@ -103,7 +104,13 @@ async fn examine(globals: &Globals) -> Vec<Line> {
 }
 
 fn configuration(config: &Config) -> Line {
-    match Crontab::configured(config, &jobs::catalogue()) {
+    let declared = match Declarations::configured(config) {
+        Ok(declared) => declared,
+        Err(error) => {
+            return Line::problem("configuration", Failure::config(error.to_string()));
+        }
+    };
+    match Crontab::configured(config, &jobs::catalogue(), declared.resources()) {
         Ok(crontab) => {
             let entries = crontab.entries().len();
             Line::ok("configuration", format!("valid, with {entries} crontab entries"))

@@ -102,7 +102,7 @@ pub enum Command {
     Secrets(secrets::SecretsCommand),
     /// Bring the store to the schema of this program.
     Migrate,
-    /// Read the configuration and the crontab, and say what is wrong with them.
+    /// Read the configuration, the resources and the crontab, and say what is wrong with them.
     CheckConfig,
     /// Look at configuration, store and queue, and say what would lose jobs or soon be trouble.
     Doctor,
@@ -186,12 +186,14 @@ pub async fn run(cli: Cli, out: &mut Out<'_>) -> Result<(), Failure> {
                 if out.is_json() { out.json(&json!({"done": words})) } else { out.line(words) };
             Ok(written?)
         }
-        Command::CheckConfig => check_config::run(globals, out),
+        Command::CheckConfig => check_config::run(globals, out).await,
         Command::Doctor => doctor::run(globals, out).await,
         Command::Jobs(command) => {
             let Some(command) = command.at_a_façade(out).await? else { return Ok(()) };
             let app = globals.open().await?;
-            jobs::run(command, &*app.queue, &app.intake, out).await
+            let deps =
+                jobs::JobsDeps { queue: &*app.queue, intake: &app.intake, errors: &app.store };
+            jobs::run(command, &deps, out).await
         }
         Command::Queues(command) => {
             let app = globals.open().await?;

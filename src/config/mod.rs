@@ -41,6 +41,8 @@ pub struct Config {
     pub worker: crate::worker::WorkerConfig,
     /// Schedulers.
     pub scheduler: crate::scheduler::SchedulerConfig,
+    /// Records that are changed in bulk.
+    pub resources: crate::resources::ResourcesConfig,
     /// What lanes may draw on.
     pub limits: crate::limits::LimitsConfig,
     /// Mail.

@@ -10,7 +10,8 @@ use hyper::{
     header::{ALLOW, CONNECTION, HeaderValue},
     http::request::Parts,
 };
-use tokio::net::TcpListener;
+use jobs::contract::ports::ItemErrors;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -20,6 +21,7 @@ use super::{
     body,
     error::ApiError,
     exchange::{Exchange, known, refuse},
+    items::Items,
     limits::Allowance,
     negotiate::{self, Media},
     openapi, origin,
@@ -43,6 +45,8 @@ pub struct FacadeDeps {
     pub intake: Intake,
     /// What knows callers.
     pub keys: Arc<dyn Keys>,
+    /// Where it is known what was wrong with single items.
+    pub errors: Arc<dyn ItemErrors>,
 }
 
 /// The façade, ready to serve.
@@ -94,6 +98,9 @@ pub(super) struct Engine {
     pub(super) hub: Arc<Hub>,
     pub(super) stop: CancellationToken,
     pub(super) keys: Arc<CachedKeys>,
+    pub(super) items: Items,
+    /// Places for bodies that are larger than others: each costs many times its size.
+    pub(super) large: Semaphore,
     allowance: Allowance,
     strangers: Strangers,
     document: Bytes,
@@ -101,10 +108,12 @@ pub(super) struct Engine {
 
 impl Engine {
     fn new(deps: FacadeDeps, stop: CancellationToken) -> Self {
-        let FacadeDeps { config, queue, intake, keys } = deps;
+        let FacadeDeps { config, queue, intake, keys, errors } = deps;
         Self {
             hub: Arc::new(Hub::new(Arc::clone(&queue), config.waiters)),
             keys: Arc::new(CachedKeys::new(keys, config.key_cache)),
+            items: Items(errors),
+            large: Semaphore::new(body::LARGE_AT_ONCE),
             allowance: Allowance::new(config.rate_limit),
             strangers: Strangers::new(config.strangers),
             document: openapi::document(intake.catalogue()).to_string().into(),
@@ -163,7 +172,7 @@ impl Engine {
                 Box::pin(self.submit(&guest.caller, &exchange.id, None, &head, incoming)).await
             }
             Route::SubmitKind(kind) => {
-                body::declared(&head.headers, body::SINGLE)?;
+                body::declared(&head.headers, self.largest(Some(&kind)))?;
                 let guest = self.admit(exchange, &head).await?;
                 let kind = Some(kind);
                 Box::pin(self.submit(&guest.caller, &exchange.id, kind, &head, incoming)).await
@@ -174,6 +183,20 @@ impl Engine {
                 Box::pin(self.status(guest, &exchange.id, &id, head)).await
             }
         }
+    }
+
+    /// The largest body of a submission; of which kind is known only from the path.
+    pub(super) fn largest(&self, kind: Option<&str>) -> usize {
+        match kind {
+            None => body::BATCH,
+            Some(kind) if self.is_bulk(kind) => body::BULK,
+            Some(_) => body::SINGLE,
+        }
+    }
+
+    /// Whether a kind is about many items.
+    pub(super) fn is_bulk(&self, kind: &str) -> bool {
+        self.intake.catalogue().find(kind).is_some_and(|kind| kind.bulk)
     }
 
     /// Lets a caller with a good key and requests left pass. No byte of a stranger's body is read:

@@ -20,6 +20,7 @@ use super::{
     auth::{CachedKeys, Guest},
     error::ApiError,
     facade::Engine,
+    items::Items,
     linger::Line,
     page,
     request_id::RequestId,
@@ -68,8 +69,10 @@ impl Engine {
             *response.status_mut() = StatusCode::NO_CONTENT;
             return Ok(response);
         }
-        let teller = Teller { telling, request_id: request_id.as_str().to_owned() };
-        let mut first = if is_known { ALIVE } else { teller.event(&job, self.queue.now())? };
+        let request_id = request_id.as_str().to_owned();
+        let teller = Teller { telling, request_id, items: self.items.clone() };
+        let now = self.queue.now();
+        let mut first = if is_known { ALIVE } else { teller.event(&job, now).await? };
         let body = match watch {
             Some(watch) if !job.status.is_final() => {
                 let following = self.following(question, watch, teller, &job);
@@ -134,22 +137,24 @@ fn stream_of(first: Bytes, following: Following) -> impl Stream<Item = Bytes> + 
 struct Teller {
     telling: Telling,
     request_id: String,
+    items: Items,
 }
 
 impl Teller {
-    fn event(&self, job: &JobRecord, now: Moment) -> Result<Bytes, ApiError> {
+    async fn event(&self, job: &JobRecord, now: Moment) -> Result<Bytes, ApiError> {
+        let items = self.items.of(job).await?;
         let id = Version::of(job);
         let id = id.as_str();
         let mut event = match self.telling {
             Telling::Json => {
-                let answer = super::answer::to_json(&Answer::of(job, &self.request_id))?;
+                let answer = super::answer::to_json(&Answer::of(job, &items, &self.request_id))?;
                 let mut event = format!("event: job\nid: {id}\ndata: ").into_bytes();
                 // JSON on one line: a line break inside it is written `\n`.
                 event.extend_from_slice(&answer);
                 event
             }
             Telling::Pieces => {
-                let piece = page::piece(&JobView::of(job), now);
+                let piece = page::piece(&JobView::of(job, &items), now);
                 let lines: Vec<_> = piece.lines().map(|line| format!("data: {line}")).collect();
                 format!("event: page\nid: {id}\n{}", lines.join("\n")).into_bytes()
             }
@@ -192,7 +197,7 @@ impl Following {
                     if !self.may_hear_more().await {
                         return None;
                     }
-                    let event = self.teller.event(&job, self.queue.now()).ok()?;
+                    let event = self.teller.event(&job, self.queue.now()).await.ok()?;
                     self.newest = job.version;
                     self.told = version;
                     self.alive.reset();

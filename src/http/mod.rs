@@ -36,6 +36,7 @@ mod facade;
 mod follow;
 mod form;
 mod idempotency;
+mod items;
 mod json;
 mod limits;
 mod linger;

@@ -7,7 +7,7 @@ use hyper::{
     header::{CACHE_CONTROL, ETAG, HeaderValue, RETRY_AFTER, VARY},
     http::request::Parts,
 };
-use jobs::contract::{JobId, Moment, TenantId};
+use jobs::contract::{JobId, Moment, TenantId, ports::ItemError};
 use serde::Serialize;
 
 use super::{
@@ -34,8 +34,8 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn of(job: &'a JobRecord, request_id: &'a str) -> Self {
-        Self { data: JobView::of(job), meta: Meta { request_id, idempotency_key: None } }
+    pub(super) fn of(job: &'a JobRecord, items: &'a [ItemError], request_id: &'a str) -> Self {
+        Self { data: JobView::of(job, items), meta: Meta { request_id, idempotency_key: None } }
     }
 }
 
@@ -90,10 +90,13 @@ impl Engine {
             let mut response = Response::new(Body::default());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
-        } else if media == Media::Page {
-            page::whole(&JobView::of(&job), self.queue.now())
         } else {
-            json(to_json(&Answer::of(&job, request_id.as_str()))?)
+            let items = self.items.of(&job).await?;
+            if media == Media::Page {
+                page::whole(&JobView::of(&job, &items), self.queue.now())
+            } else {
+                json(to_json(&Answer::of(&job, &items, request_id.as_str()))?)
+            }
         };
         let headers = response.headers_mut();
         if let Some(tag) = version.etag(media) {

@@ -7,9 +7,10 @@ use hyper::{
     header::{HeaderValue, LOCATION},
     http::request::Parts,
 };
-use jobs::contract::{JobId, Moment};
+use jobs::contract::JobId;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use super::{
     Body, answer,
@@ -44,10 +45,12 @@ enum Data<'a> {
 }
 
 /// A submission that could be read, before anything in it is looked at.
-struct Asked {
+struct Asked<'l> {
     key: Option<String>,
     form: Form,
     body: Value,
+    /// The place of a large body.
+    place: Option<SemaphorePermit<'l>>,
 }
 
 impl Engine {
@@ -60,11 +63,11 @@ impl Engine {
         head: &Parts,
         incoming: Incoming,
     ) -> Result<Response<Body>, ApiError> {
-        let Asked { key, form, body } = self.asked(kind, head, incoming).await?;
+        let Asked { key, form, body, place: _place } = self.asked(kind, head, incoming).await?;
         let fingerprint = idempotency::fingerprint(&form.name(), &body);
         let jobs = self.checked(caller, request_id, &form, body).await?;
         let meta = Meta { request_id: request_id.as_str(), idempotency_key: key.as_deref() };
-        let answer = fresh(&form, &jobs, self.queue.now(), meta)?;
+        let answer = self.fresh(&form, &jobs, meta)?;
         let idempotency = key.as_ref().map(|key| Idempotency {
             key: format!("http:{key}"),
             fingerprint,
@@ -93,19 +96,35 @@ impl Engine {
         kind: Option<String>,
         head: &Parts,
         incoming: Incoming,
-    ) -> Result<Asked, ApiError> {
+    ) -> Result<Asked<'_>, ApiError> {
         negotiate::accepts_json(&head.headers)?;
         negotiate::content_type(&head.headers)?;
         let key = idempotency::key(&head.headers)?;
-        let most = if kind.is_some() { body::SINGLE } else { body::BATCH };
-        let bytes = body::read(incoming, most, self.config.body_timeout).await?;
+        let most = self.largest(kind.as_deref());
+        let patience = self.config.body_timeout;
+        let (bytes, place) = body::read(incoming, most, patience, &self.large).await?;
         let body = json::parse(&bytes)?;
         let form = Form::of(kind, &body);
         // Whether a body is about one job or many shows only now.
-        if !form.is_batch() && bytes.len() > body::SINGLE {
+        if form == Form::Single && bytes.len() > body::SINGLE {
             return Err(body::too_large(body::SINGLE));
         }
-        Ok(Asked { key, form, body })
+        Ok(Asked { key, form, body, place })
+    }
+
+    /// The answer to jobs that are taken in now.
+    fn fresh(&self, form: &Form, jobs: &[NewJob], meta: Meta<'_>) -> Result<Bytes, ApiError> {
+        let now = self.queue.now();
+        let receipt = |job| Receipt::of(job, self.is_bulk(&job.kind), now);
+        let mut receipts: Vec<_> = jobs.iter().map(receipt).collect();
+        let data = match receipts.pop() {
+            Some(receipt) if !form.is_batch() => Data::One(receipt),
+            last => {
+                receipts.extend(last);
+                Data::Many(receipts)
+            }
+        };
+        answer::to_json(&Answer { data, meta })
     }
 
     /// Everything that is checked about the jobs themselves: scopes, then the schema.
@@ -132,18 +151,6 @@ impl Engine {
             Rejection::Unavailable(fault) => fault.into(),
         })
     }
-}
-
-fn fresh(form: &Form, jobs: &[NewJob], now: Moment, meta: Meta<'_>) -> Result<Bytes, ApiError> {
-    let mut receipts: Vec<_> = jobs.iter().map(|job| Receipt::of(job, now)).collect();
-    let data = match receipts.pop() {
-        Some(receipt) if !form.is_batch() => Data::One(receipt),
-        last => {
-            receipts.extend(last);
-            Data::Many(receipts)
-        }
-    };
-    answer::to_json(&Answer { data, meta })
 }
 
 fn count(jobs: &[NewJob], ids: &[JobId]) {

@@ -1,7 +1,7 @@
 //! What a caller may see of a job: a list of what is shown, not of what is hidden. Never the
 //! payload, never the name of a worker or of a queue's insides.
 
-use jobs::contract::{Cause, JobId, Moment};
+use jobs::contract::{Cause, JobId, Moment, ports::ItemError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,6 +21,9 @@ pub(super) struct Meta<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Receipt<'a> {
     id: JobId,
+    /// The same, as callers of bulk jobs have known it before there were others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<JobId>,
     r#type: &'a str,
     status: Status,
     total_items: u64,
@@ -30,16 +33,25 @@ pub(super) struct Receipt<'a> {
 impl<'a> Receipt<'a> {
     /// The receipt for a job that is taken in now. Where an unfinished job with the same uniqueness
     /// key is there already it gets that one's id, and says of the rest how it was asked for.
-    pub(super) fn of(job: &'a NewJob, now: Moment) -> Self {
+    pub(super) fn of(job: &'a NewJob, is_bulk: bool, now: Moment) -> Self {
         let later = job.run_at.is_some_and(|at| at > now);
         Self {
             id: job.id,
+            job_id: is_bulk.then_some(job.id),
             r#type: &job.kind,
             status: if later { Status::Scheduled } else { Status::Queued },
             total_items: job.total_items,
             created_at: now,
         }
     }
+}
+
+/// What went wrong: with the job, or with one of its items.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum ErrorView<'a> {
+    Job(&'a Cause),
+    Item(&'a ItemError),
 }
 
 /// A job.
@@ -53,7 +65,7 @@ pub(super) struct JobView<'a> {
     pub(super) total_items: u64,
     pub(super) processed_items: u64,
     pub(super) failed_items: u64,
-    pub(super) errors: Vec<&'a Cause>,
+    pub(super) errors: Vec<ErrorView<'a>>,
     pub(super) result: Option<Value>,
     pub(super) waiting: Option<WaitingView<'a>>,
     pub(super) attempts: Vec<AttemptView<'a>>,
@@ -65,11 +77,12 @@ pub(super) struct JobView<'a> {
 }
 
 impl<'a> JobView<'a> {
-    /// The view of a job.
-    pub(super) fn of(job: &'a JobRecord) -> Self {
+    /// The view of a job, and of the items of it that failed.
+    pub(super) fn of(job: &'a JobRecord, items: &'a [ItemError]) -> Self {
         // While a job is tried again its last error is told by its attempts; it has failed of
         // nothing yet.
         let failed = job.status == Status::Failed;
+        let errors = job.error.iter().filter(|_| failed).map(ErrorView::Job);
         Self {
             id: job.id,
             r#type: &job.kind,
@@ -79,7 +92,7 @@ impl<'a> JobView<'a> {
             total_items: job.cursor.total,
             processed_items: job.processed(),
             failed_items: job.cursor.failed,
-            errors: job.error.iter().filter(|_| failed).collect(),
+            errors: errors.chain(items.iter().map(ErrorView::Item)).collect(),
             result: result(job),
             waiting: job.waiting.as_ref().map(WaitingView::of),
             attempts: job.attempts.iter().map(AttemptView::of).collect(),

@@ -21,6 +21,8 @@ pub struct LimitsConfig {
     pub mailbox_in_flight: u32,
     /// Deliveries to one webhook endpoint that are made at once.
     pub endpoint_in_flight: u32,
+    /// Bulk jobs over the records of one resource that run at once.
+    pub resource_in_flight: u32,
     /// Jobs of a tenant's own lane, or of one that a caller named, that run at once.
     pub tenant_in_flight: u32,
 }
@@ -34,6 +36,7 @@ impl LimitsConfig {
         }
         ranges.number("limits.mailbox_in_flight", self.mailbox_in_flight, 1..=100);
         ranges.number("limits.endpoint_in_flight", self.endpoint_in_flight, 1..=100);
+        ranges.number("limits.resource_in_flight", self.resource_in_flight, 1..=100);
         ranges.number("limits.tenant_in_flight", self.tenant_in_flight, 1..=10_000);
     }
 }
@@ -103,7 +106,10 @@ impl Limits {
         if let Some(id) = lane.as_endpoint() {
             return self.endpoint(tenant, lane, id).await;
         }
-        let in_flight = Some(self.config.tenant_in_flight);
+        let in_flight = Some(match lane.as_resource() {
+            Some(_) => self.config.resource_in_flight,
+            None => self.config.tenant_in_flight,
+        });
         Ok(Ok(LanePolicy { limits: Vec::new(), in_flight }))
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use jiff::tz::TimeZone;
-use jobs::contract::{Catalogue, TenantId};
+use jobs::contract::{Catalogue, TenantId, resource::Resources};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -78,16 +78,20 @@ fn utc() -> String {
 }
 
 impl Crontab {
-    /// Reads the crontab in `path`, for these kinds.
+    /// Reads the crontab in `path`, for these kinds and resources.
     ///
     /// # Errors
     ///
     /// When it cannot be read, and every mistake in it, each with the name of its entry.
-    pub fn read(path: &Path, catalogue: &Catalogue) -> Result<Self, CrontabError> {
+    pub fn read(
+        path: &Path,
+        catalogue: &Catalogue,
+        declared: &Resources,
+    ) -> Result<Self, CrontabError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|e| CrontabError(format!("cannot read the crontab {name}: {e}")))?;
-        Self::parse(&name, &text, catalogue)
+        Self::parse(&name, &text, catalogue, declared)
     }
 
     /// Reads the crontab that the configuration names, or `crontab.toml` in the data directory if
@@ -96,12 +100,16 @@ impl Crontab {
     /// # Errors
     ///
     /// As [`Self::read`].
-    pub fn configured(config: &Config, catalogue: &Catalogue) -> Result<Self, CrontabError> {
+    pub fn configured(
+        config: &Config,
+        catalogue: &Catalogue,
+        declared: &Resources,
+    ) -> Result<Self, CrontabError> {
         if !config.scheduler.crontab.as_os_str().is_empty() {
-            return Self::read(&config.scheduler.crontab, catalogue);
+            return Self::read(&config.scheduler.crontab, catalogue, declared);
         }
         let own = config.data_dir.join("crontab.toml");
-        if own.exists() { Self::read(&own, catalogue) } else { Ok(Self::default()) }
+        if own.exists() { Self::read(&own, catalogue, declared) } else { Ok(Self::default()) }
     }
 
     /// Reads a crontab called `name`.
@@ -109,7 +117,12 @@ impl Crontab {
     /// # Errors
     ///
     /// Every mistake in it, each with the name of its entry.
-    pub fn parse(name: &str, text: &str, catalogue: &Catalogue) -> Result<Self, CrontabError> {
+    pub fn parse(
+        name: &str,
+        text: &str,
+        catalogue: &Catalogue,
+        declared: &Resources,
+    ) -> Result<Self, CrontabError> {
         let file: File = toml::from_str(text).map_err(|e| {
             CrontabError(format!("{name} is no crontab: {}", e.to_string().trim_end()))
         })?;
@@ -118,7 +131,7 @@ impl Crontab {
         let mut names = BTreeSet::new();
         for (index, table) in file.entries.into_iter().enumerate() {
             let called = called(&table, index);
-            match entry(table, catalogue) {
+            match entry(table, catalogue, declared) {
                 Ok(entry) if names.insert((entry.tenant.clone(), entry.name.clone())) => {
                     entries.push(entry);
                 }
@@ -156,7 +169,11 @@ fn called(table: &toml::Table, index: usize) -> String {
     }
 }
 
-fn entry(table: toml::Table, catalogue: &Catalogue) -> Result<Entry, Vec<String>> {
+fn entry(
+    table: toml::Table,
+    catalogue: &Catalogue,
+    declared: &Resources,
+) -> Result<Entry, Vec<String>> {
     let written: Written = serde_path_to_error::deserialize(table).map_err(|e| {
         let words = e.inner().to_string().trim().replace('\n', " ");
         vec![match e.path().to_string().as_str() {
@@ -176,7 +193,7 @@ fn entry(table: toml::Table, catalogue: &Catalogue) -> Result<Entry, Vec<String>
         mistakes.push(format!("time_zone: expected a name such as Europe/Berlin, got {got:?}"));
     }
     let payload = json(toml::Value::Table(written.payload));
-    mistakes.extend(job(&written.kind, &payload, catalogue));
+    mistakes.extend(job(&written.kind, &payload, catalogue, declared));
     match (expression, zone) {
         (Some(expression), Some(zone)) if mistakes.is_empty() => Ok(Entry {
             name: written.name,
@@ -191,12 +208,12 @@ fn entry(table: toml::Table, catalogue: &Catalogue) -> Result<Entry, Vec<String>
 }
 
 /// Everything wrong with the job that an entry submits.
-fn job(kind: &str, payload: &Value, catalogue: &Catalogue) -> Vec<String> {
+fn job(kind: &str, payload: &Value, catalogue: &Catalogue, declared: &Resources) -> Vec<String> {
     let Some(known) = catalogue.find(kind) else {
         let kinds = catalogue.kinds().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
         return vec![format!("type: there is no kind {kind:?}; the kinds are {kinds}")];
     };
-    let problems = known.check(payload).err().unwrap_or_default();
+    let problems = known.check(payload, declared).err().unwrap_or_default();
     problems.into_iter().map(|p| format!("/payload{}: {}", p.pointer, p.message)).collect()
 }
 

@@ -135,10 +135,15 @@ pub(super) enum Address {
 impl Address {
     /// Reads `store.url`; nothing is opened yet.
     pub(super) fn read(url: &str, data_dir: &Path) -> Result<Self, StoreError> {
-        let url = url.trim();
-        if url.is_empty() {
+        if url.trim().is_empty() {
             return Ok(Self::Lite(data_dir.join(FILE)));
         }
+        Self::read_named(url).map_err(StoreError::Url)
+    }
+
+    /// Reads the URL of a database; the error says what was expected.
+    pub(super) fn read_named(url: &str) -> Result<Self, String> {
+        let url = url.trim();
         // A URL may hold a password: only its scheme is ever repeated.
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         match scheme {
@@ -146,28 +151,24 @@ impl Address {
                 .map(|options| options.application_name("postrider").disable_statement_logging())
                 .map(|options| Self::Pg(Box::new(options)))
                 .map_err(|_| {
-                    StoreError::Url(
-                        "expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what was got \
-                         cannot be read as that"
-                            .into(),
-                    )
+                    "expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what was got cannot \
+                     be read as that"
+                        .into()
                 }),
             "sqlite" => {
                 let rest = url.trim_start_matches("sqlite:");
                 let file = rest.strip_prefix("//").unwrap_or(rest);
                 if file.is_empty() || file.starts_with(':') || file.contains('?') {
-                    return Err(StoreError::Url(format!(
-                        "expected sqlite://FILE, got {url:?}; a store in memory would be lost"
-                    )));
+                    return Err(format!(
+                        "expected sqlite://FILE, got {url:?}; what is in memory would be lost"
+                    ));
                 }
                 Ok(Self::Lite(file.into()))
             }
-            "" => Err(StoreError::Url(
-                "expected postgres://… or sqlite://FILE, got something that is no URL".into(),
-            )),
-            other => Err(StoreError::Url(format!(
-                "expected postgres://… or sqlite://FILE, got a URL of {other:?}"
-            ))),
+            "" => {
+                Err("expected postgres://… or sqlite://FILE, got something that is no URL".into())
+            }
+            other => Err(format!("expected postgres://… or sqlite://FILE, got a URL of {other:?}")),
         }
     }
 
@@ -199,6 +200,34 @@ impl Address {
                     .connect_lazy_with((**options).clone());
                 let (reader, writer) = (Db::Pg(pool.clone()), Db::Pg(pool.clone()));
                 Ok(Pools { reader, writer, log: Db::Pg(pool) })
+            }
+        }
+    }
+
+    /// Pools to a database that belongs to somebody else: it is not made, and how it keeps its journal
+    /// is its owner's business. Nothing is connected to yet.
+    pub(super) fn connect_lazily(&self) -> (Db, Db) {
+        match self {
+            Self::Lite(file) => {
+                let options = SqliteConnectOptions::new()
+                    .filename(file)
+                    .foreign_keys(true)
+                    .busy_timeout(PATIENCE)
+                    .disable_statement_logging();
+                let pool = |connections| {
+                    SqlitePoolOptions::new()
+                        .max_connections(connections)
+                        .acquire_timeout(PATIENCE)
+                        .connect_lazy_with(options.clone())
+                };
+                (Db::Lite(pool(CONNECTIONS)), Db::Lite(pool(1)))
+            }
+            Self::Pg(options) => {
+                let pool = PgPoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .acquire_timeout(PATIENCE)
+                    .connect_lazy_with((**options).clone());
+                (Db::Pg(pool.clone()), Db::Pg(pool))
             }
         }
     }

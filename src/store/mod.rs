@@ -4,6 +4,7 @@
 //! tenants', and every call takes the tenant first.
 
 mod accounts;
+mod bulk;
 mod callers;
 mod db;
 mod deliveries;
@@ -20,6 +21,7 @@ mod ledger;
 mod mailbox;
 mod mailboxes;
 mod prospects;
+pub mod records;
 mod rotation;
 mod schema;
 mod staging;

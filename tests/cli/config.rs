@@ -104,7 +104,7 @@ fn a_wrong_variable_names_itself() {
         (
             "POSTRIDER_WORKER__QUEUES",
             "send,nothing",
-            "worker.queues: expected some of send, webhook-delivery, got \"nothing\"",
+            "worker.queues: expected some of bulk-update, send, webhook-delivery, got \"nothing\"",
         ),
         ("POSTRIDER_HTTP__LISTEN", "here", "http.listen: expected an address"),
         ("POSTRIDER_HTTP__RATE_LIMIT", "lots", "http.rate_limit: expected a rate"),

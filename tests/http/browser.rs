@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     house::{ACME, House},
-    page::HOSTILE_JOBS,
+    page::{HOSTILE, HOSTILE_JOBS},
 };
 use crate::support::browser::Browser;
 
@@ -79,15 +79,14 @@ async fn the_page_moves_with_the_job() {
     browser.picture("page-processing").await;
 
     // When it ends, then the page says how, and listens no more.
+    house.errors.add("ticket_7", "not_found", "There is no such ticket.");
+    house.errors.add("ticket_9", "stale", "It was changed meanwhile.");
     house.queue.change(&id, |job| {
         job.status = Status::Completed;
         job.completed_at = Some(at("2026-06-10T09:01:03Z"));
         job.cursor = Cursor { processed: 1_000, failed: 2, total: 1_000, position: None };
         job.attempts[1] = attempt(2, Some("completed"), None);
-        job.result = Some(json!({"changed": 998, "errors": [
-            {"item_id": "ticket_7", "code": "not_found", "message": "There is no such ticket."},
-            {"item_id": "ticket_9", "code": "stale", "message": "It was changed meanwhile."},
-        ]}));
+        job.result = Some(json!({"changed": 998}));
     });
     browser.until("document.querySelector('h1').innerText === 'Completed'").await;
     browser.until("document.querySelectorAll('#errors tbody tr').length === 2").await;
@@ -101,6 +100,9 @@ async fn the_page_moves_with_the_job() {
 async fn hostile_text_does_nothing(name: &str, width: u32, dark: bool) {
     let house = House::open().await;
     let browser = Browser::start(width, 844, dark).await;
+    for _ in 0..3 {
+        house.errors.add(HOSTILE, HOSTILE, HOSTILE);
+    }
     for (n, change) in HOSTILE_JOBS.into_iter().enumerate() {
         let id = house.submitted().await;
         house.queue.change(&id, |job| job.status = Status::Processing);

@@ -12,7 +12,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jobs::contract::{Catalogue, Fault, TenantId};
+use jobs::contract::{
+    Catalogue, Fault, JobId, TenantId,
+    ports::{ItemError, ItemErrors},
+};
 use postrider::{
     config::{Config, Rate},
     http::{
@@ -23,6 +26,7 @@ use postrider::{
     intake::Intake,
     limits::{EndpointPace, Limits, Rates},
     queue::Queue,
+    resources::Declarations,
 };
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -34,8 +38,8 @@ use super::{kinds, memory::Memory};
 /// Longer than anything that is waited for takes, shorter than anybody's patience.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-const EVERY_SCOPE: [&str; 4] =
-    ["jobs:read", "send:write", "classify:write", "webhook-delivery:write"];
+const EVERY_SCOPE: [&str; 5] =
+    ["jobs:read", "bulk-update:write", "send:write", "classify:write", "webhook-delivery:write"];
 
 /// A key of tenant `acme` that allows everything, and one of `globex`.
 pub(super) const ACME: &str = "prk_acme";
@@ -115,6 +119,35 @@ fn caller_of(key: &str) -> Option<Caller> {
     Some(Caller { tenant, key_id: "made".into(), scopes })
 }
 
+/// The errors of items, the same for every job.
+#[derive(Default)]
+pub(super) struct Errors(Mutex<Vec<ItemError>>);
+
+impl Errors {
+    /// An item has failed.
+    pub(super) fn add(&self, item_id: &str, code: &str, message: &str) {
+        let mut errors = self.0.lock().unwrap();
+        let ordinal = errors.len() as u64;
+        let [item_id, code, message] = [item_id, code, message].map(str::to_owned);
+        errors.push(ItemError { ordinal, item_id, code, message });
+    }
+}
+
+#[async_trait]
+impl ItemErrors for Errors {
+    async fn item_errors(
+        &self,
+        _: &TenantId,
+        _: JobId,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<ItemError>, Fault> {
+        let errors = self.0.lock().unwrap();
+        let later = errors.iter().filter(|error| after.is_none_or(|after| error.ordinal > after));
+        Ok(later.take(limit as usize).cloned().collect())
+    }
+}
+
 /// Every mailbox and endpoint is there, without limits of its own.
 struct Everything;
 
@@ -134,6 +167,7 @@ pub(super) struct House<Q = Memory> {
     pub(super) address: SocketAddr,
     pub(super) queue: Arc<Q>,
     pub(super) keys: Arc<Ring>,
+    pub(super) errors: Arc<Errors>,
     pub(super) stop: CancellationToken,
     served: JoinHandle<io::Result<()>>,
     client: reqwest::Client,
@@ -168,18 +202,21 @@ impl<Q: Queue + 'static> House<Q> {
         http.rate_limit = "100000/min".parse().unwrap();
         change(&mut http);
         let keys = Arc::new(Ring::default());
+        let errors = Arc::new(Errors::default());
         let facade = Facade::new(FacadeDeps {
             config: http,
             queue: Arc::<Q>::clone(&queue),
-            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(Everything))),
+            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(Everything)))
+                .declaring(Arc::clone(Declarations::own().unwrap().resources())),
             keys: Arc::<Ring>::clone(&keys),
+            errors: Arc::<Errors>::clone(&errors),
         });
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let served = tokio::spawn(facade.serve(listener, stop.clone()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, queue, keys, stop, served, client }
+        Self { address, queue, keys, errors, stop, served, client }
     }
 
     /// A request without a key.

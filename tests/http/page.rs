@@ -8,7 +8,7 @@ use serde_json::json;
 use super::house::{ACME, House, SENDER, answer, good, header, sent};
 
 /// What would be obeyed if it were not a text.
-const HOSTILE: &str = "</title></style></pre><script>document.title='owned'</script>\
+pub(super) const HOSTILE: &str = "</title></style></pre><script>document.title='owned'</script>\
     <img src=x onerror=\"document.title='owned'\">\" onload='x' \u{202e}\u{0}&lt;";
 
 async fn page(house: &House, id: &str) -> Response {
@@ -35,7 +35,6 @@ pub(super) const HOSTILE_JOBS: [fn(&mut JobRecord); 4] = [
         job.error = Some(Cause { code: HOSTILE.into(), message: HOSTILE.into() });
         job.result = Some(json!({
             HOSTILE: HOSTILE,
-            "errors": [{"item_id": HOSTILE, "code": HOSTILE, "message": HOSTILE}, HOSTILE, 7],
         }));
         job.completed_at = Some(job.created_at);
         hostile(job);
@@ -171,14 +170,12 @@ async fn the_page_says_where_a_job_stands() {
     ])
     .await;
 
+    house.errors.add("t_7", "not_found", "There is no such item.");
     house.queue.change(id, |job| {
         job.status = Status::Completed;
         job.started_at = Some("2026-06-10T09:00:01Z".parse().unwrap());
         job.completed_at = Some("2026-06-10T09:01:03.5Z".parse().unwrap());
-        job.result = Some(json!({
-            "changed": 998,
-            "errors": [{"item_id": "t_7", "code": "not_found", "message": "There is no such item."}],
-        }));
+        job.result = Some(json!({"changed": 998}));
     });
     shows(&[
         "Completed",

@@ -3,6 +3,7 @@
 use jobs::contract::{
     Fault, Moment,
     ports::{Letter, Mail, Person},
+    resource::Resources,
 };
 use mail_parser::{HeaderValue, Message, MessageParser, PartType};
 use postrider::mail::{Mailer, Transport};
@@ -192,7 +193,7 @@ proptest! {
             "content": {"subject": escape(&subject), "text": escape(&text)},
             "headers": {(header.clone()): value},
         });
-        if jobs::catalogue().find("send").unwrap().check(&payload).is_ok() {
+        if jobs::catalogue().find("send").unwrap().check(&payload, &Resources::default()).is_ok() {
             let mut letter = whole();
             letter.to = Person { email: email.clone(), name: Some(name) };
             (letter.subject, letter.text) = (subject, Some(text));

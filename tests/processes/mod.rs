@@ -1,5 +1,6 @@
 //! Real processes, and what ends or stops them: `kill -9`, SIGSTOP, SIGTERM.
 
+mod bulk;
 pub(crate) mod fleet;
 mod process;
 mod rig;

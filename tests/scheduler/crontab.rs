@@ -1,11 +1,12 @@
 //! The crontab file: what it may hold, and every mistake with the name of its entry.
 
+use jobs::contract::resource::Resources;
 use postrider::scheduler::{Crontab, Missed};
 
 use super::fakes::{catalogue, entry};
 
 fn mistakes(text: &str) -> String {
-    match Crontab::parse("crontab.toml", text, &catalogue()) {
+    match Crontab::parse("crontab.toml", text, &catalogue(), &Resources::default()) {
         Ok(_) => panic!("it was accepted: {text}"),
         Err(error) => error.to_string(),
     }
@@ -23,7 +24,8 @@ fn an_entry_says_what_fires_when_and_for_whom() {
         payload = { number = 7 }
         missed = "once"
     "#;
-    let crontab = Crontab::parse("crontab.toml", text, &catalogue()).unwrap();
+    let crontab =
+        Crontab::parse("crontab.toml", text, &catalogue(), &Resources::default()).unwrap();
     let [entry] = crontab.entries() else { panic!("expected one entry") };
     assert_eq!((entry.name.as_str(), entry.tenant.as_str()), ("nightly", "acme"));
     assert_eq!(entry.payload, serde_json::json!({"number": 7}));
@@ -34,7 +36,12 @@ fn an_entry_says_what_fires_when_and_for_whom() {
 
 #[test]
 fn nothing_is_a_crontab_of_nothing() {
-    assert!(Crontab::parse("crontab.toml", "", &catalogue()).unwrap().entries().is_empty());
+    assert!(
+        Crontab::parse("crontab.toml", "", &catalogue(), &Resources::default())
+            .unwrap()
+            .entries()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -80,6 +87,8 @@ fn all_mistakes_are_named_at_once() {
 
 #[test]
 fn a_crontab_that_cannot_be_read_is_named() {
-    let error = Crontab::read("/nowhere/crontab.toml".as_ref(), &catalogue()).unwrap_err();
+    let error =
+        Crontab::read("/nowhere/crontab.toml".as_ref(), &catalogue(), &Resources::default())
+            .unwrap_err();
     assert!(error.to_string().starts_with("cannot read the crontab /nowhere/crontab.toml"));
 }

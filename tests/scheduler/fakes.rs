@@ -332,7 +332,8 @@ impl Fleet {
         crontab: &str,
         clock: &Arc<SetClock>,
     ) -> Scheduler {
-        let crontab = Crontab::parse("crontab.toml", crontab, &catalogue()).unwrap();
+        let crontab =
+            Crontab::parse("crontab.toml", crontab, &catalogue(), &Default::default()).unwrap();
         let deps = SchedulerDeps {
             queue: Arc::clone(&self.queue) as Arc<dyn Queue>,
             intake: intake(),

@@ -65,6 +65,7 @@ impl<'a> Files<'a> {
             skip_invalid: self.skip_invalid,
         };
         let config = LimitsConfig {
+            resource_in_flight: 2,
             mailbox: vec!["9/min".parse().unwrap()],
             mailbox_in_flight: 2,
             endpoint_in_flight: 5,
@@ -217,6 +218,7 @@ async fn files_that_are_none_are_named() {
             skip_invalid: false,
         };
         let config = LimitsConfig {
+            resource_in_flight: 2,
             mailbox: vec![],
             mailbox_in_flight: 1,
             endpoint_in_flight: 1,

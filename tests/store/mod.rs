@@ -4,7 +4,7 @@
 
 mod apply;
 mod delivery_log;
-mod endpoints;
+pub(crate) mod endpoints;
 mod keys;
 mod ledger;
 mod mailboxes;
@@ -20,6 +20,9 @@ use jobs::contract::{Moment, RunInfo, TenantId};
 use postrider::{
     secrets::Secrets,
     store::{OnOldSchema, Store, StoreConfig},
+};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions,
 };
 use tempfile::TempDir;
 
@@ -77,6 +80,31 @@ impl Given {
             store.create_tenant(&tenant, NOW).await.unwrap();
         }
         Self { store, dir, url }
+    }
+
+    /// Writes into the account of the only bulk job there is.
+    async fn account(&self, set: &str, text: &str) {
+        let sql = AssertSqlSafe(format!("UPDATE bulk_runs SET {set}"));
+        if self.url.is_empty() {
+            let file = self.dir.path().join("store.sqlite");
+            let options = SqliteConnectOptions::new().filename(file);
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::query(sql).bind(text).execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).bind(text).execute(&mut connection).await.unwrap();
+        }
+    }
+
+    /// A run has written down what it is about to do, and then ended.
+    pub(crate) async fn plan(&self, planned: &str) {
+        self.account("planned = $1", planned).await;
+    }
+
+    /// A run has done one chunk of so many items.
+    pub(crate) async fn jump(&self, items: u32) {
+        let set = "chunk = 1, processed = CAST($1 AS BIGINT)";
+        self.account(set, &items.to_string()).await;
     }
 
     /// The same store, as another process opens it.

@@ -87,7 +87,7 @@ impl Site {
 
     fn scheduler(&self) -> Scheduler {
         let (queue, intake) = (Arc::clone(&self.queue), self.app.intake.clone());
-        let crontab = Crontab::parse("none", "", intake.catalogue()).unwrap();
+        let crontab = Crontab::parse("none", "", intake.catalogue(), &Default::default()).unwrap();
         let deps = SchedulerDeps {
             follow_ups: Arc::new(Followers::new(Arc::clone(&queue), intake.clone())),
             ticks: Arc::new(self.app.store.clone()),

@@ -224,4 +224,11 @@ impl FollowUps for FakeFollowUps {
         let number = 1_000 + jobs.len() as u128;
         Ok(jobs.entry(key.to_owned()).or_insert((JobId::from_u128(number), job)).0)
     }
+
+    async fn submit_all(&self, run: &RunInfo, key: &str, jobs: Vec<FollowUp>) -> Result<(), Fault> {
+        for (index, job) in jobs.into_iter().enumerate() {
+            self.submit(run, &format!("{key}/{index:04}"), job).await?;
+        }
+        Ok(())
+    }
 }

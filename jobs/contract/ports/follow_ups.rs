@@ -24,4 +24,11 @@ pub trait FollowUps: Send + Sync {
     ///
     /// A transient fault when the queue is out of reach, a permanent one when the job is refused.
     async fn submit(&self, run: &RunInfo, key: &str, job: FollowUp) -> Result<JobId, Fault>;
+
+    /// The same for at most 1,000 jobs under one key: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`FollowUps::submit`].
+    async fn submit_all(&self, run: &RunInfo, key: &str, jobs: Vec<FollowUp>) -> Result<(), Fault>;
 }

@@ -7,6 +7,7 @@ mod follow_ups;
 mod ledger;
 mod mail;
 mod mailboxes;
+mod records;
 mod suppressions;
 mod webhooks;
 
@@ -19,6 +20,7 @@ pub use self::{
     ledger::{Effect, EffectState, Ledger, Opened},
     mail::*,
     mailboxes::{Mailbox, MailboxStatus, Mailboxes},
+    records::{Account, Change, Changed, Chunk, ItemError, ItemErrors, Planned, Records},
     suppressions::{Suppression, Suppressions},
     webhooks::*,
 };
@@ -41,6 +43,8 @@ pub struct Ports {
     pub mail: Arc<dyn Mail>,
     /// The tenant's mailboxes.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// Records that are changed in bulk.
+    pub records: Arc<dyn Records>,
     /// Addresses that must not be written to.
     pub suppressions: Arc<dyn Suppressions>,
     /// Requests to webhook endpoints.

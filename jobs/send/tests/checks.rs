@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::{job, payload, with};
 use crate::{
     catalogue,
-    contract::{Job, LaneName, Problem},
+    contract::{Job, LaneName, Problem, resource::Resources},
 };
 
 fn problems(payload: &Value) -> Vec<Problem> {
     let catalogue = catalogue();
-    catalogue.find("send").unwrap().check(payload).err().unwrap_or_default()
+    catalogue.find("send").unwrap().check(payload, &Resources::default()).err().unwrap_or_default()
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! `postrider jobs`: submit, wait, list, show, retry, discard, cancel.
+//! `postrider jobs`: submit, wait, list, show, errors, retry, discard, cancel.
 
 mod change;
+mod errors;
 mod list;
 mod remote;
 mod show;
@@ -10,10 +11,11 @@ mod view;
 mod wait;
 
 use clap::{Args, Subcommand};
-use jobs::contract::{JobId, TenantId};
+use jobs::contract::{JobId, TenantId, ports::ItemErrors};
 
 pub use self::{
     change::{cancel, discard, retry},
+    errors::{ErrorsArgs, errors},
     list::{ListArgs, list},
     remote::RemoteArgs,
     show::show,
@@ -36,6 +38,8 @@ pub enum JobsCommand {
     List(ListArgs),
     /// Show all that is known of jobs.
     Show(JobArgs),
+    /// Show or export what was wrong with single items of a bulk job.
+    Errors(ErrorsArgs),
     /// Put failed or cancelled jobs back in their lanes, with all their attempts.
     Retry(JobArgs),
     /// Delete finished jobs.
@@ -55,6 +59,16 @@ pub struct JobArgs {
     pub tenant: TenantId,
 }
 
+/// What commands over jobs work with.
+pub struct JobsDeps<'a> {
+    /// Where jobs are.
+    pub queue: &'a dyn Queue,
+    /// The door for new ones.
+    pub intake: &'a Intake,
+    /// What was wrong with single items.
+    pub errors: &'a dyn ItemErrors,
+}
+
 /// Runs a command over jobs.
 ///
 /// # Errors
@@ -62,15 +76,16 @@ pub struct JobArgs {
 /// What was not done, and why.
 pub async fn run(
     command: JobsCommand,
-    queue: &dyn Queue,
-    intake: &Intake,
+    deps: &JobsDeps<'_>,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
+    let queue = deps.queue;
     match command {
-        JobsCommand::Submit(args) => submit(args, queue, intake, out).await,
+        JobsCommand::Submit(args) => submit(args, queue, deps.intake, out).await,
         JobsCommand::Wait(args) => wait(&args, queue, out).await,
         JobsCommand::List(args) => list(args, queue, out).await,
         JobsCommand::Show(args) => show(&args, queue, out).await,
+        JobsCommand::Errors(args) => errors(&args, deps, out).await,
         JobsCommand::Retry(args) => retry(&args, queue, out).await,
         JobsCommand::Discard(args) => discard(&args, queue, out).await,
         JobsCommand::Cancel(args) => cancel(&args, queue, out).await,

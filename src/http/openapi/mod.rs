@@ -6,7 +6,7 @@
 use jobs::contract::{Catalogue, Kind};
 use serde_json::{Map, Value, json};
 
-use super::ErrorCode;
+use super::{ErrorCode, body};
 
 const BASE: &str = include_str!("base.json");
 
@@ -92,7 +92,7 @@ fn submissions(paths: &mut Value, kinds: &[&Kind]) {
             "operationId": format!("submit-{name}"),
             "tags": ["jobs"],
             "summary": format!("Submits one job of the type {name}, by its bare payload."),
-            "description": format!("Needs the scope `{name}:write`."),
+            "description": format!("Needs the scope `{name}:write`. {}", limit(kind)),
             "parameters": parameters,
             "requestBody": {"required": true, "content": {"application/json": content}},
             "responses": {"202": {"$ref": "#/components/responses/Accepted"}},
@@ -100,6 +100,13 @@ fn submissions(paths: &mut Value, kinds: &[&Kind]) {
         refuse(&mut operation, &refusals);
         paths[format!("/jobs/{name}")] = json!({"post": operation});
     }
+}
+
+/// How large a body may be.
+fn limit(kind: &Kind) -> String {
+    let most = if kind.bulk { body::BULK } else { body::SINGLE };
+    let more = if kind.bulk { " here, of `POST /jobs` as for all types" } else { "" };
+    format!("A body may have {} KiB{more}.", most / 1_024)
 }
 
 fn example(kind: &Kind) -> Option<Value> {

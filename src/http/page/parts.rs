@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use jobs::contract::{Cause, Moment};
-use serde_json::Value;
+use jobs::contract::{Cause, Moment, ports::ItemError};
 
 use super::Text;
 use crate::{
-    http::view::{AttemptView, JobView, WaitingView},
+    http::view::{AttemptView, ErrorView, JobView, WaitingView},
     queue::{Status, WaitingFor},
 };
 
@@ -57,8 +56,10 @@ fn why(job: &JobView<'_>, now: Moment) -> String {
             None => format!("Done in {}, {}.", length(started, ended), time(ended)),
         },
         (Status::Failed, _, Some(ended)) => match job.errors.first() {
-            Some(cause) => format!("<b><bdi>{}</bdi></b>", Text(&cause.message)),
-            None => format!("Given up {}.", time(ended)),
+            Some(ErrorView::Job(cause)) => {
+                format!("<b><bdi>{}</bdi></b>", Text(&cause.message))
+            }
+            _ => format!("Given up {}.", time(ended)),
         },
         (Status::Cancelled, _, Some(ended)) => format!("Called off {}.", time(ended)),
         _ => format!("As of {}.", time(now)),
@@ -152,49 +153,39 @@ fn cause(cause: &Cause) -> String {
 
 /// What went wrong: with the job, and with single items of it.
 fn errors(job: &JobView<'_>) -> String {
-    let items = job.result.as_ref().and_then(|result| result.get("errors")?.as_array());
-    let items = items.map(|items| &items[..items.len().min(MOST_ITEMS)]).unwrap_or_default();
-    if job.errors.is_empty() && items.is_empty() {
+    if job.errors.is_empty() {
         return String::new();
     }
     let mut html = String::from("<section id=\"errors\"><h2>Errors</h2>");
-    html.extend(job.errors.iter().map(|error| cause(error)));
-    if !items.is_empty() {
+    let mut rows = String::new();
+    for error in job.errors.iter().take(MOST_ITEMS) {
+        match error {
+            ErrorView::Job(error) => html.push_str(&cause(error)),
+            ErrorView::Item(error) => rows.push_str(&item(error)),
+        }
+    }
+    if !rows.is_empty() {
         html.push_str("<table><thead><tr><th>Item<th>Error</tr></thead><tbody>");
-        html.extend(items.iter().map(item));
+        html.push_str(&rows);
         html.push_str("</tbody></table>");
     }
     html.push_str("</section>\n");
     html
 }
 
-/// An error of one item: `{"item_id","code","message"}`.
-fn item(error: &Value) -> String {
-    let text = |name: &str| match error.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
-    };
-    let [id, code, message] = ["item_id", "code", "message"].map(text);
+fn item(error: &ItemError) -> String {
     format!(
         "<tr><td class=\"id\"><bdi>{}</bdi><td><code>{}</code> <bdi>{}</bdi></tr>",
-        Text(&id),
-        Text(&code),
-        Text(&message)
+        Text(&error.item_id),
+        Text(&error.code),
+        Text(&error.message)
     )
 }
 
 fn result(job: &JobView<'_>) -> String {
-    let Some(mut result) = job.result.clone().filter(|_| skipped(job).is_none()) else {
+    let Some(result) = job.result.clone().filter(|_| skipped(job).is_none()) else {
         return String::new();
     };
-    // The errors of single items have a table of their own, if they fit.
-    let has_table = |items: &Value| items.as_array().is_some_and(|items| items.len() <= MOST_ITEMS);
-    if let Some(members) = result.as_object_mut()
-        && members.get("errors").is_some_and(has_table)
-    {
-        members.remove("errors");
-    }
     if result.is_null() || result.as_object().is_some_and(serde_json::Map::is_empty) {
         return String::new();
     }

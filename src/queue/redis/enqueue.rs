@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     bundle,
     error::corrupt,
-    keys::{job_of, lane_id, short},
+    keys::{SEPARATOR, job_of, lane_id, short},
     reply::Fields,
     scripts::ENQUEUE,
     server::{Patience, Server},
@@ -154,7 +154,7 @@ fn taken(id: JobId) -> QueueError {
     QueueError::Unusable(format!("there is a job {id} already"))
 }
 
-/// The texts of bundles, to be set before, and the arguments of the script.
+/// What is large, to be set before, and the arguments of the script.
 fn arguments_of(
     base: &str,
     submission: Submission,
@@ -186,25 +186,29 @@ fn arguments_of(
             count(rank(first.priority).into()),
             count(bundle.before),
         ]);
-        let mut text = redis::cmd("SET");
-        text.arg(bundle::key(base, &short(first.id)))
-            .arg(bundle::text(&tenant, lane, &jobs, bundle)?)
-            .arg("NX")
-            .arg("PX")
-            .arg(STAGED_MS);
-        texts.push(text);
+        let text = bundle::text(&tenant, lane, &jobs, bundle)?;
+        texts.push(set(bundle::key(base, &short(first.id)), text));
     }
     rows.push(count(sorted.single.len()));
     for index in sorted.single {
         let lane = lanes.number(&tenant, &jobs[index])?;
         let Given { text, unique, apart } = Given::of(&tenant, lane, index, &jobs[index], INSIDE)?;
         rows.push(text);
-        rows.extend([unique, apart].into_iter().flatten());
+        rows.extend(unique);
+        let key = || format!("{base}payload{SEPARATOR}{}", short(jobs[index].id));
+        texts.extend(apart.map(|payload| set(key(), payload)));
     }
     arguments.push(count(lanes.numbers.len()));
     arguments.append(&mut lanes.named);
     arguments.append(&mut rows);
     Ok((texts, arguments))
+}
+
+/// Sets a text, for a while and if it is not there.
+fn set(key: String, text: Vec<u8>) -> Cmd {
+    let mut set = redis::cmd("SET");
+    set.arg(key).arg(text).arg("NX").arg("PX").arg(STAGED_MS);
+    set
 }
 
 /// The lanes of a submission.

@@ -7,12 +7,12 @@
 --         (ms); how many lanes, and for each its id and policy (JSON); how many bundles (see `bundles`),
 --         and for each its head, how many jobs it has, the number of its lane, its priority (0 first), and
 --         the place of its first job among those of the submission; how many other jobs, and for each what
---         is submitted (see `tickets`), behind which come its uniqueness key and its payload, if the text
---         says so. No id is there twice in a submission, and where a job has a uniqueness key, there are no
---         bundles.
+--         is submitted (see `tickets`), behind which comes its uniqueness key, if the text says so. No id is
+--         there twice in a submission, and where a job has a uniqueness key, there are no bundles.
 --
--- The text of a bundle, its stamp left open, is set before this is called, for a while and only if it is
--- not there: it would go through here for nothing. What stays without an end was taken in.
+-- The text of a bundle, its stamp left open, and a payload that lies apart are set before this is called,
+-- for a while and only if they are not there: they would go through here for nothing. What stays without
+-- an end was taken in.
 --
 -- Gives for each {'fresh'}, followed by all ids if some are others than those submitted; {'replayed',
 -- answer}, {'reused'}, {'taken', id} for an id that is there, or {'missing'} if a text is not.
@@ -26,7 +26,8 @@ local function read(count)
   return unpack(ARGV, first, first + count - 1)
 end
 
--- Lists of the jobs' texts, and of their uniqueness keys and apart payloads by place in that list.
+-- Lists of the jobs' texts, and of their uniqueness keys, and which payloads lie apart, by place in that
+-- list.
 local function read_jobs(s, count)
   local texts, here = s.texts, at
   for number = 1, count do
@@ -35,7 +36,7 @@ local function read_jobs(s, count)
     texts[number], here = text, here + 1
     if letter ~= INSIDE then
       if IS_UNIQUE[letter] then s.unique[number], here = ARGV[here], here + 1 end
-      if IS_APART[letter] then s.apart[number], here = ARGV[here], here + 1 end
+      if IS_APART[letter] then s.apart[number] = key('payload', sub(text, FIRST_ID, LAST_ID)) end
     end
   end
   at = here
@@ -104,6 +105,9 @@ local function look(s)
     local id = s.ids[number]
     if s.texts[number] and (there[number] or is_member(id)) then return { 'taken', id } end
   end
+  for number, payload in pairs(s.apart) do
+    if s.texts[number] and redis.call('EXISTS', payload) == 0 then return { 'missing' } end
+  end
   -- Who named one job of a bundle named them all.
   for _, b in ipairs(s.bundles) do
     local ends_in = redis.call('PTTL', key('bundle', b.head))
@@ -112,11 +116,13 @@ local function look(s)
   end
 end
 
--- The texts that were set for a submission which is not taken in end now.
+-- What was set for jobs that are not taken in ends now.
 local function leave_out(s)
-  for _, b in ipairs(s.bundles) do
-    if redis.call('PTTL', key('bundle', b.head)) >= 0 then redis.call('UNLINK', key('bundle', b.head)) end
+  local function drop(text)
+    if redis.call('PTTL', text) >= 0 then redis.call('UNLINK', text) end
   end
+  for _, b in ipairs(s.bundles) do drop(key('bundle', b.head)) end
+  for _, payload in pairs(s.apart) do drop(payload) end
 end
 
 local function remember(s)
@@ -192,7 +198,7 @@ local function take_in(s)
       end
       named.count = named.count + 1
       if s.unique[number] then redis.call('SET', key('unique', s.tenant, s.unique[number]), id) end
-      if s.apart[number] then redis.call('SET', key('payload', id), s.apart[number]) end
+      if s.apart[number] then redis.call('PERSIST', s.apart[number]) end
     end
   end
   put_all('HSET', JOBS, jobs)
@@ -207,13 +213,12 @@ local reply = {}
 for number = 1, tonumber(ARGV[2]) do
   local s = read_submission()
   local answer = answered_before(s) or look(s)
-  if answer then
-    leave_out(s)
-  else
+  if not answer then
     remember(s)
     take_in(s)
     answer = s.answered
   end
+  leave_out(s)
   reply[number] = answer
 end
 finish()

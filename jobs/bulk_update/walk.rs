@@ -1,0 +1,234 @@
+//! The walk over the records, chunk by chunk.
+
+use std::{collections::HashSet, sync::Arc};
+
+use serde_json::json;
+
+use super::{BulkUpdate, Item, Selection, check, events};
+use crate::contract::{
+    Cause, Context, Cursor, Done, Fault, Outcome, Problem, Stop,
+    ports::{Account, Change, Chunk, ItemError, Records},
+    resource::{Action, Fields, Filter, Resource},
+};
+
+/// Records changed in one transaction.
+const CHUNK: u32 = 500;
+
+/// Walks over all records that the job is about.
+pub(super) async fn walk(job: &BulkUpdate, ctx: &Context) -> Outcome {
+    let walk = Walk::new(job, ctx)?;
+    let mut account = walk.open().await?;
+    // What the last chunk of an earlier run changed may not have been told yet.
+    walk.tell(&account).await?;
+    walk.report(&account).await?;
+    while let Some(chunk) = walk.next(&account).await? {
+        account = walk.records().change(ctx.info(), &walk.resource, account, &chunk).await?;
+        walk.tell(&account).await?;
+        // After the effect; and a run whose lease is lost learns it here, before its next one.
+        walk.report(&account).await?;
+    }
+    if walk.filter.is_some() {
+        // Records may have come or gone since they were counted.
+        account.total = Some(account.processed);
+        walk.report(&account).await?;
+    }
+    Ok(Done::Finished(json!({
+        "resource": job.resource,
+        "action": job.action,
+        "changed_items": account.processed - account.failed,
+    })))
+}
+
+/// What a walk goes by.
+pub(super) struct Walk<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) job: &'a BulkUpdate,
+    pub(super) resource: Arc<Resource>,
+    pub(super) action: Action,
+    filter: Option<Filter>,
+    /// What goes for all records.
+    pub(super) shared: Arc<Fields>,
+    /// Items whose record an earlier item named already.
+    twins: HashSet<u64>,
+}
+
+fn cancel(problem: &Problem) -> Stop {
+    let cause = Cause::new(problem.code, format!("{}: {}", problem.pointer, problem.message));
+    Stop::Cancel { cause }
+}
+
+impl<'a> Walk<'a> {
+    /// Checks again what was checked when the job was submitted: a declaration may have changed.
+    fn new(job: &'a BulkUpdate, ctx: &'a Context) -> Result<Self, Stop> {
+        let Some(resource) = ctx.ports().records.resource(&job.resource) else {
+            let words = format!("there is no resource {:?} any more", job.resource);
+            return Err(cancel(&Problem::new("/resource", "unknown_resource", words)));
+        };
+        let action = check::action(job, &resource).map_err(|problem| cancel(&problem))?.clone();
+        if let Some(problem) = check::shared(job, &resource, &action).first() {
+            return Err(cancel(problem));
+        }
+        let filter = match &job.selection {
+            Selection::Filter { filter } => Filter::read(filter, "").ok(),
+            _ => None,
+        };
+        let shared = Arc::new(action.fields(&[&job.update]));
+        let twins = twins(job, &resource);
+        Ok(Self { ctx, job, resource, action, filter, shared, twins })
+    }
+
+    fn records(&self) -> &dyn Records {
+        &*self.ctx.ports().records
+    }
+
+    async fn open(&self) -> Result<Account, Fault> {
+        let (info, records) = (self.ctx.info(), self.records());
+        let Some(filter) = &self.filter else {
+            let total = crate::contract::Job::items(self.job);
+            return records.open(info, &self.resource, Some(total)).await;
+        };
+        let account = records.open(info, &self.resource, None).await?;
+        if account.total.is_some() {
+            return Ok(account);
+        }
+        let total = records.count(self.ctx.tenant(), &self.resource, filter).await?;
+        records.open(info, &self.resource, Some(total)).await
+    }
+
+    /// Says how far the job has got; fails when it is not this run's any more.
+    async fn report(&self, account: &Account) -> Result<(), Fault> {
+        let cursor = Cursor {
+            processed: account.processed,
+            failed: account.failed,
+            total: account.total.unwrap_or_default().max(account.processed),
+            position: account.position.clone(),
+        };
+        self.ctx.checkpoint(&cursor).await
+    }
+
+    async fn tell(&self, account: &Account) -> Result<(), Fault> {
+        events::tell(self, account).await
+    }
+
+    /// The chunk after those that are done; none when all are.
+    async fn next(&self, account: &Account) -> Result<Option<Chunk<'_>>, Fault> {
+        let from = account.processed;
+        let (changes, refused, position) = match &self.job.selection {
+            Selection::Ids { ids } => {
+                let given = some(ids, from).iter().map(|id| (id.0.as_str(), &self.shared));
+                let (changes, refused) = self.sort(from, given.map(|(id, f)| (id, Arc::clone(f))));
+                (changes, refused, None)
+            }
+            Selection::Items { items } => {
+                let given = some(items, from);
+                let given = given.iter().map(|item| (item.id.0.as_str(), self.fields_of(item)));
+                let (changes, refused) = self.sort(from, given);
+                (changes, refused, None)
+            }
+            Selection::Filter { .. } => {
+                let ids = self.page(account).await?;
+                let position = ids.last().cloned();
+                let given = ids.iter().map(|id| (id.as_str(), Arc::clone(&self.shared)));
+                let (changes, refused) = self.sort(from, given);
+                (changes, refused, position)
+            }
+        };
+        let chunk = Chunk { action: &self.action, changes, refused, position, at: self.ctx.now() };
+        Ok((chunk.items() > 0).then_some(chunk))
+    }
+
+    /// The next records that the filter holds for: those that an earlier run had begun to change, since
+    /// it may hold for some of them no longer.
+    async fn page(&self, account: &Account) -> Result<Vec<String>, Fault> {
+        if let Some(planned) = &account.planned {
+            return Ok(planned.ids.clone());
+        }
+        let Some(filter) = &self.filter else { return Ok(Vec::new()) };
+        let (tenant, after) = (self.ctx.tenant(), account.position.as_deref());
+        self.records().page(tenant, &self.resource, filter, after, CHUNK).await
+    }
+
+    /// An item's fields: its own over those for all.
+    fn fields_of(&self, item: &Item) -> Arc<Fields> {
+        if item.update.is_empty() {
+            return Arc::clone(&self.shared);
+        }
+        let mut fields = (*self.shared).clone();
+        fields.extend(item.update.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Arc::new(fields)
+    }
+
+    /// The fields of the item of this number.
+    pub(super) fn fields_at(&self, ordinal: u64) -> Arc<Fields> {
+        match &self.job.selection {
+            Selection::Items { items } => {
+                let item = usize::try_from(ordinal).ok().and_then(|at| items.get(at));
+                item.map_or_else(|| Arc::clone(&self.shared), |item| self.fields_of(item))
+            }
+            _ => Arc::clone(&self.shared),
+        }
+    }
+
+    /// Items that are to be changed, and those that are refused without asking.
+    fn sort<'i>(
+        &self,
+        from: u64,
+        items: impl Iterator<Item = (&'i str, Arc<Fields>)>,
+    ) -> (Vec<Change>, Vec<ItemError>) {
+        let (mut changes, mut refused) = (Vec::new(), Vec::new());
+        for (ordinal, (given, fields)) in (from..).zip(items) {
+            match self.read(ordinal, given, &fields) {
+                Ok(id) => changes.push(Change { ordinal, id, given: given.to_owned(), fields }),
+                Err((code, message)) => {
+                    let (item_id, code) = (given.to_owned(), code.to_owned());
+                    refused.push(ItemError { ordinal, item_id, code, message });
+                }
+            }
+        }
+        (changes, refused)
+    }
+
+    fn read(
+        &self,
+        ordinal: u64,
+        given: &str,
+        fields: &Fields,
+    ) -> Result<String, (&'static str, String)> {
+        if self.twins.contains(&ordinal) {
+            let words = "the selection has this id before; the record is changed once";
+            return Err(("duplicate", words.to_owned()));
+        }
+        let id = self.resource.id.read(given).map_err(|words| ("invalid_id", words))?;
+        if let Selection::Items { .. } = self.job.selection {
+            let given = fields.iter().filter(|(name, _)| !self.action.set.contains_key(*name));
+            let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let problems = self.resource.check_fields(&self.action, &given, "");
+            if let Some(Problem { pointer, code, message }) = problems.into_iter().next() {
+                return Err((code, format!("{}: {message}", pointer.trim_start_matches('/'))));
+            }
+        }
+        Ok(id)
+    }
+}
+
+/// The items of the chunk that begins with number `from`.
+fn some<T>(items: &[T], from: u64) -> &[T] {
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(items.len());
+    let to = items.len().min(from + CHUNK as usize);
+    &items[from..to]
+}
+
+/// Ids that a list has twice, by the numbers of the later ones. Items with changes of their own are
+/// all carried out, in their order.
+fn twins(job: &BulkUpdate, resource: &Resource) -> HashSet<u64> {
+    let Selection::Ids { ids } = &job.selection else { return HashSet::new() };
+    let mut seen = HashSet::with_capacity(ids.len());
+    let mut twins = HashSet::new();
+    for (ordinal, id) in (0_u64..).zip(ids) {
+        let id = resource.id.read(&id.0).unwrap_or_else(|_| id.0.clone());
+        if !seen.insert(id) {
+            twins.insert(ordinal);
+        }
+    }
+    twins
+}

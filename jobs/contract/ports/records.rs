@@ -1,0 +1,190 @@
+//! Records that are changed in bulk, and the account of how far a job has got with them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{
+    Fault, JobId, Moment, RunInfo, TenantId,
+    resource::{Action, Fields, Filter, Resource},
+};
+
+/// How far a job has got: what is true of its records, however often it was interrupted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Items in all; none while nobody has counted.
+    pub total: Option<u64>,
+    /// Items done, well or badly.
+    pub processed: u64,
+    /// Items of these that failed.
+    pub failed: u64,
+    /// Chunks done.
+    pub chunk: u64,
+    /// The last record that a filter's walk has reached.
+    pub position: Option<String>,
+    /// What an earlier run had begun and may have done: the chunk after those that are done.
+    pub planned: Option<Planned>,
+    /// What the last chunk changed, for the events that tell of it; empty where none does.
+    pub changed: Vec<Changed>,
+}
+
+/// A chunk that an earlier run had begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The records that were there.
+    pub ids: Vec<String>,
+    /// When it was begun.
+    pub at: Moment,
+}
+
+/// A record that was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The number of its item, from 0.
+    pub ordinal: u64,
+    /// Its id.
+    pub id: String,
+}
+
+/// A record to change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The number of its item, from 0.
+    pub ordinal: u64,
+    /// Its id, as it is stored.
+    pub id: String,
+    /// Its id, as it was given.
+    pub given: String,
+    /// Its fields, and what they are to be.
+    pub fields: Arc<Fields>,
+}
+
+/// Records that are changed together.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    /// What is done to them.
+    pub action: &'a Action,
+    /// The records, in the order in which they are to be changed.
+    pub changes: Vec<Change>,
+    /// Items of the chunk that were refused before anything was asked.
+    pub refused: Vec<ItemError>,
+    /// Whether a filter selected them: where it goes on after them.
+    pub position: Option<String>,
+    /// The time.
+    pub at: Moment,
+}
+
+impl Chunk<'_> {
+    /// How many items it is about.
+    pub fn items(&self) -> u64 {
+        (self.changes.len() + self.refused.len()) as u64
+    }
+}
+
+/// What is wrong with one item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemError {
+    /// The number of the item, from 0.
+    #[serde(skip)]
+    pub ordinal: u64,
+    /// The record's id, as it was given.
+    pub item_id: String,
+    /// What, for programs: `not_found`, `duplicate`, `constraint` …
+    pub code: String,
+    /// What, for people.
+    pub message: String,
+}
+
+impl ItemError {
+    /// There is no such record of this tenant.
+    pub fn not_found(change: &Change) -> Self {
+        Self {
+            ordinal: change.ordinal,
+            item_id: change.given.clone(),
+            code: "not_found".to_owned(),
+            message: "there is no record with this id".to_owned(),
+        }
+    }
+}
+
+/// Records that are changed in bulk.
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// The resource that is declared under this name.
+    fn resource(&self, name: &str) -> Option<Arc<Resource>>;
+
+    /// Takes a job's account over for this run, and says what is in it. `total` is written down if
+    /// nothing is yet.
+    ///
+    /// # Errors
+    ///
+    /// A transient fault when a later run has it, or the store is out of reach.
+    async fn open(
+        &self,
+        run: &RunInfo,
+        resource: &Resource,
+        total: Option<u64>,
+    ) -> Result<Account, Fault>;
+
+    /// How many records of the tenant a filter holds for.
+    ///
+    /// # Errors
+    ///
+    /// A transient fault when the records are out of reach, a permanent one when they are not what
+    /// was declared.
+    async fn count(
+        &self,
+        tenant: &TenantId,
+        resource: &Resource,
+        filter: &Filter,
+    ) -> Result<u64, Fault>;
+
+    /// The ids of the first records that a filter holds for, in the order of the ids, after a
+    /// position; at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Records::count`].
+    async fn page(
+        &self,
+        tenant: &TenantId,
+        resource: &Resource,
+        filter: &Filter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, Fault>;
+
+    /// Changes the records of one chunk and writes the account, in one step where they lie together.
+    /// `account` is the account before, as this run had it last. The same chunk again, by a run that
+    /// found it unfinished, changes nothing more. Answers the account after.
+    ///
+    /// # Errors
+    ///
+    /// As [`Records::count`]; a transient fault when a later run has the account. No item of the chunk
+    /// counts as done then.
+    async fn change(
+        &self,
+        run: &RunInfo,
+        resource: &Resource,
+        account: Account,
+        chunk: &Chunk<'_>,
+    ) -> Result<Account, Fault>;
+}
+
+/// The errors of single items.
+#[async_trait]
+pub trait ItemErrors: Send + Sync {
+    /// Errors of a job's items in the order of the items, from the one after number `after`.
+    ///
+    /// # Errors
+    ///
+    /// A transient fault when the store is out of reach.
+    async fn item_errors(
+        &self,
+        tenant: &TenantId,
+        job: JobId,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<ItemError>, Fault>;
+}

@@ -1,0 +1,148 @@
+//! The adapter of the port: each resource's records where they lie.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jobs::contract::{
+    Fault, RunInfo, TenantId,
+    ports::{Account, Chunk, Clock, Records},
+    resource::{Filter, Resource},
+};
+
+use super::{Declarations, Place, dead_jobs::DeadJobs};
+use crate::{
+    clock::SystemClock,
+    queue::Queue,
+    store::records::{Hosts, RecordStore, Table, Unfit},
+};
+
+/// The records of all resources. Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    declared: Arc<Declarations>,
+    tables: RecordStore,
+    dead_jobs: DeadJobs,
+}
+
+/// Where records lie, for a call.
+enum Found<'a> {
+    Table(&'a Table),
+    DeadJobs,
+}
+
+impl Keeper {
+    /// A keeper of what is declared.
+    pub fn new(declared: Arc<Declarations>, tables: RecordStore, queue: Arc<dyn Queue>) -> Self {
+        let dead_jobs = DeadJobs::new(queue, tables.store().clone());
+        Self { declared, tables, dead_jobs }
+    }
+
+    fn find(&self, resource: &Resource) -> Result<Found<'_>, Fault> {
+        match self.declared.place(&resource.name) {
+            Some(Place::Table(table)) => Ok(Found::Table(table)),
+            Some(Place::DeadJobs) => Ok(Found::DeadJobs),
+            None => {
+                let words = format!("there is no resource {:?}", resource.name);
+                Err(Fault::permanent("unknown_resource", words))
+            }
+        }
+    }
+}
+
+/// What comparing declarations with real tables gave; each text names its resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// In what tables are not what was declared.
+    pub mismatches: Vec<String>,
+    /// Tables that nobody could look at: they are compared when they are first used.
+    pub away: Vec<String>,
+}
+
+/// Which tables are compared.
+pub enum Tables<'a> {
+    /// All.
+    All(&'a RecordStore),
+    /// Those of the product: Postrider's own may not be there yet.
+    OfHosts(&'a Hosts),
+}
+
+impl Tables<'_> {
+    async fn check(&self, table: &Table) -> Result<(), Unfit> {
+        match self {
+            Self::All(tables) => tables.check(table).await,
+            Self::OfHosts(hosts) => hosts.check(table).await,
+        }
+    }
+}
+
+/// Compares declared tables with the real ones.
+pub async fn compare(declared: &Declarations, tables: Tables<'_>) -> Compared {
+    let mut compared = Compared::default();
+    for (name, place) in declared.places() {
+        let Place::Table(table) = place else { continue };
+        match tables.check(table).await {
+            Ok(()) => {}
+            Err(Unfit::Mismatches(words)) => {
+                let words = words.iter().map(|words| format!("resource {name:?}: {words}"));
+                compared.mismatches.extend(words);
+            }
+            Err(Unfit::Away(words)) => compared.away.push(format!("resource {name:?}: {words}")),
+        }
+    }
+    compared
+}
+
+#[async_trait]
+impl Records for Keeper {
+    fn resource(&self, name: &str) -> Option<Arc<Resource>> {
+        self.declared.resources().find(name).cloned()
+    }
+
+    async fn open(
+        &self,
+        run: &RunInfo,
+        resource: &Resource,
+        total: Option<u64>,
+    ) -> Result<Account, Fault> {
+        self.tables.store().open_account(run, &resource.name, total, SystemClock.now()).await
+    }
+
+    async fn count(
+        &self,
+        tenant: &TenantId,
+        resource: &Resource,
+        filter: &Filter,
+    ) -> Result<u64, Fault> {
+        match self.find(resource)? {
+            Found::Table(table) => self.tables.count(tenant, table, filter).await,
+            Found::DeadJobs => self.dead_jobs.count(tenant, filter).await,
+        }
+    }
+
+    async fn page(
+        &self,
+        tenant: &TenantId,
+        resource: &Resource,
+        filter: &Filter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, Fault> {
+        match self.find(resource)? {
+            Found::Table(table) => self.tables.page(tenant, table, filter, after, limit).await,
+            Found::DeadJobs => self.dead_jobs.page(tenant, filter, after, limit).await,
+        }
+    }
+
+    async fn change(
+        &self,
+        run: &RunInfo,
+        resource: &Resource,
+        account: Account,
+        chunk: &Chunk<'_>,
+    ) -> Result<Account, Fault> {
+        match self.find(resource)? {
+            Found::Table(table) => self.tables.change(run, table, account, chunk).await,
+            Found::DeadJobs => self.dead_jobs.change(run, resource, account, chunk).await,
+        }
+    }
+}

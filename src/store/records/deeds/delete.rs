@@ -1,0 +1,51 @@
+//! Records that are there no longer: gone, or marked as deleted where the table says so.
+
+use super::{Deed, Fill, Shape, Table, name};
+
+pub(super) struct Delete;
+
+impl Deed for Delete {
+    fn name(&self) -> &'static str {
+        "delete"
+    }
+
+    fn fills(&self, table: &Table) -> Vec<(String, Fill)> {
+        table.soft_delete.iter().map(|column| (column.clone(), Fill::Now)).collect()
+    }
+
+    fn statement(&self, shape: &Shape<'_>, columns: &[String], _given: usize) -> String {
+        match &shape.table.soft_delete {
+            // When it was first deleted stays.
+            Some(soft) => format!(
+                "UPDATE {} SET {soft} = coalesce(t.{soft}, v.pr_0) FROM {} \
+                 WHERE {} RETURNING {}",
+                shape.target(),
+                shape.rows(columns),
+                shape.in_rows(),
+                shape.changed_id(),
+                soft = name(soft)
+            ),
+            None if shape.columns.lite => format!(
+                "DELETE FROM {} WHERE {}{} AND t.{} IN (SELECT v.pr_id FROM {}) RETURNING {}",
+                shape.target(),
+                // An index of the tenant must not be preferred to the one of the id.
+                if shape.is_found_by_id() { "+" } else { "" },
+                shape.of_tenant("$2"),
+                name(&shape.table.id),
+                shape.rows(columns),
+                shape.changed_id()
+            ),
+            None => format!(
+                "DELETE FROM {} USING {} WHERE {} RETURNING {}",
+                shape.target(),
+                shape.rows(columns),
+                shape.in_rows(),
+                shape.changed_id()
+            ),
+        }
+    }
+
+    fn forgets(&self, table: &Table) -> bool {
+        table.soft_delete.is_none()
+    }
+}

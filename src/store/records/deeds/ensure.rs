@@ -1,0 +1,27 @@
+//! Records that are made when they are not there, and otherwise left as they are.
+
+use super::{Deed, Fill, Shape, Table, insert, is_the_tenants, name, touched};
+
+pub(super) struct Ensure;
+
+impl Deed for Ensure {
+    fn name(&self) -> &'static str {
+        "ensure"
+    }
+
+    fn fills(&self, table: &Table) -> Vec<(String, Fill)> {
+        let made = table.insert.iter().map(|(column, fill)| (column.clone(), fill.clone()));
+        touched(table).chain(made).collect()
+    }
+
+    fn statement(&self, shape: &Shape<'_>, columns: &[String], _given: usize) -> String {
+        format!(
+            // The id is said again, so that a record that is there is answered like one that is made.
+            "{} DO UPDATE SET {id} = excluded.{id} WHERE {} RETURNING {}",
+            insert(shape, columns),
+            is_the_tenants(shape),
+            shape.changed_id(),
+            id = name(&shape.table.id)
+        )
+    }
+}
