@@ -34,6 +34,7 @@ use std::{path::Path, time::Duration};
 use serde::Deserialize;
 
 use self::db::Address;
+pub(crate) use self::db::on;
 pub use self::{
     db::Db,
     delivery_log::{AttemptLine, DeliveryRecord},
