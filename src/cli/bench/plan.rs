@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{
-    Failure, bulk, drain, enqueue, fairness, figures::Figure, idle, lanes, latency, later, life, memory,
-    place::Place, waiting, webhooks,
+    Failure, bulk, drain, enqueue, fairness, figures::Figure, idle, lanes, latency, later, life,
+    memory, place::Place, waiting, webhooks,
 };
 
 /// How thoroughly to measure.

@@ -165,7 +165,8 @@ fn ended(program: &str, status: ExitStatus) -> Failure {
 
 /// One of Postgres' programs, silent, in a directory that its owner can read.
 fn command(program: &str, dir: &Path, owner: Option<(u32, u32)>) -> Command {
-    let mut command = Command::new(newest().map_or_else(|| program.into(), |bin| bin.join(program)));
+    let mut command =
+        Command::new(newest().map_or_else(|| program.into(), |bin| bin.join(program)));
     command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Some((user, group)) = owner {
         command.uid(user).gid(group);

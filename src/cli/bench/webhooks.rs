@@ -17,9 +17,7 @@ use super::{
     place::Place,
     sink::{Manner, Sink},
 };
-use crate::{
-    clock::SystemClock, intake::JobRequest, queue::PauseTarget, store::EndpointSettings,
-};
+use crate::{clock::SystemClock, intake::JobRequest, queue::PauseTarget, store::EndpointSettings};
 
 /// Deliveries that are made at once, by as many endpoints or connections.
 const SLOTS: u32 = 16;
