@@ -38,7 +38,7 @@ fn of_record(walk: &Walk<'_>, event: &ChangeEvent, changed: &Changed) -> FollowU
     let mut data = about(walk);
     data.insert("id".to_owned(), json!(changed.id));
     repeat(&mut data, &walk.fields_at(changed.ordinal));
-    follow_up(walk, event, data, changed.ordinal)
+    follow_up(walk, event, &data, changed.ordinal)
 }
 
 fn of_chunk(walk: &Walk<'_>, event: &ChangeEvent, account: &Account) -> FollowUp {
@@ -49,7 +49,7 @@ fn of_chunk(walk: &Walk<'_>, event: &ChangeEvent, account: &Account) -> FollowUp
         repeat(&mut data, &walk.shared);
     }
     let first = account.changed.first().map_or(0, |one| one.ordinal);
-    follow_up(walk, event, data, first)
+    follow_up(walk, event, &data, first)
 }
 
 fn about(walk: &Walk<'_>) -> Map<String, Value> {
@@ -76,7 +76,7 @@ fn repeat(data: &mut Map<String, Value>, changes: &Fields) {
 fn follow_up(
     walk: &Walk<'_>,
     event: &ChangeEvent,
-    data: Map<String, Value>,
+    data: &Map<String, Value>,
     ordinal: u64,
 ) -> FollowUp {
     let event_id = format!("{}_{ordinal}", walk.ctx.info().job.with_prefix("msg"));

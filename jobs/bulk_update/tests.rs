@@ -66,9 +66,9 @@ fn job(payload: Value) -> BulkUpdate {
     serde_json::from_value(payload).unwrap()
 }
 
-fn problems(payload: Value) -> Vec<(String, &'static str)> {
+fn problems(payload: &Value) -> Vec<(String, &'static str)> {
     let declared = Resources::new([std::sync::Arc::new(tickets())]);
-    let found = Kind::of::<BulkUpdate>().check(&payload, &declared).err().unwrap_or_default();
+    let found = Kind::of::<BulkUpdate>().check(payload, &declared).err().unwrap_or_default();
     found.into_iter().map(|problem| (problem.pointer, problem.code)).collect()
 }
 
@@ -181,7 +181,7 @@ fn what_is_wrong_with_a_payload_is_pointed_at() {
     ];
     for (payload, expected) in cases {
         let expected = expected.map(|(at, code)| (at.to_owned(), code));
-        assert_eq!(problems(payload.clone()), Vec::from_iter(expected), "{payload}");
+        assert_eq!(problems(&payload), Vec::from_iter(expected), "{payload}");
     }
 }
 

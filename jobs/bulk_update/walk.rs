@@ -1,9 +1,6 @@
 //! The walk over the records, chunk by chunk.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::json;
 
@@ -225,11 +222,11 @@ fn some<T>(items: &[T], from: u64) -> &[T] {
 /// all carried out, in their order.
 fn twins(job: &BulkUpdate, resource: &Resource) -> HashSet<u64> {
     let Selection::Ids { ids } = &job.selection else { return HashSet::new() };
-    let mut seen = HashMap::with_capacity(ids.len());
+    let mut seen = HashSet::with_capacity(ids.len());
     let mut twins = HashSet::new();
     for (ordinal, id) in (0_u64..).zip(ids) {
         let id = resource.id.read(&id.0).unwrap_or_else(|_| id.0.clone());
-        if seen.insert(id, ()).is_some() {
+        if !seen.insert(id) {
             twins.insert(ordinal);
         }
     }

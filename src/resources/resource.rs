@@ -226,8 +226,9 @@ impl Reader {
                 *value = Value::Null;
             }
             let at = format!("{what}.set.{field}");
-            match resource.fields.get(field).filter(|field| field.change) {
-                None => self.wrong(&at, "expected a field that can be changed"),
+            // An action may set what payloads may not.
+            match resource.fields.get(field) {
+                None => self.wrong(&at, "expected one of the resource's fields"),
                 Some(declared) => {
                     if let Some(words) = declared.flaw(value) {
                         self.wrong(&at, words);

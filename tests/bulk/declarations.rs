@@ -38,7 +38,7 @@ fn every_mistake_is_named_with_its_resource() {
         (
             "set = { status = \"suspended\" }",
             "set = { x = 1 }",
-            "actions.suspend.set.x: expected a field",
+            "actions.suspend.set.x: expected one of",
         ),
         ("do = \"update\"", "do = \"explode\"", "expected one of delete, ensure, update, upsert"),
         ("table = \"tickets\"", "table = \"a.b.c\"", "table: expected a name"),

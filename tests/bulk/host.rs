@@ -7,12 +7,17 @@ use super::desk::on_desks;
 use crate::store::run;
 
 fn by_ids(ids: &[&str], action: &str, update: Value) -> Value {
-    json!({"resource": "tickets", "selection": {"mode": "ids", "ids": ids},
-        "action": action, "update": update})
+    let selection = json!({"mode": "ids", "ids": ids});
+    let mut payload = json!({"resource": "tickets", "selection": selection, "action": action});
+    payload["update"] = update;
+    payload
 }
 
 fn by_items(items: Value, action: &str) -> Value {
-    json!({"resource": "tickets", "selection": {"mode": "items", "items": items}, "action": action})
+    let selection = json!({"mode": "items"});
+    let mut payload = json!({"resource": "tickets", "selection": selection, "action": action});
+    payload["selection"]["items"] = items;
+    payload
 }
 
 on_desks! {
@@ -72,7 +77,7 @@ on_desks! {
         // when
         assert_eq!(desk.done(1, &by_items(json!(items), "update")).await, (1_202, 0, 1_202));
         // then
-        assert_eq!(desk.host.count("priority = 50 AND subject IS NULL").await >= 399, true);
+        assert_eq!(desk.host.count("priority = 50 AND id <> 't0050' AND id NOT LIKE 't__50'").await, 395);
         assert_eq!(desk.host.count("subject = 'one' AND priority IS NULL").await, 400);
         assert_eq!(desk.host.count("urgent").await, 400);
         assert_eq!(desk.host.count("id = 't0000' AND priority = 2").await, 1);

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use jobs::contract::{
     Moment, Stop,
-    ports::{Account, Change, Chunk, Mailboxes, Records, Suppressions},
+    ports::{Account, Change, Chunk, EndpointStatus, Endpoints, Mailboxes, Records, Suppressions},
 };
 use serde_json::{Value, json};
 
 use super::desk::on_desks;
-use crate::store::{NOW, acme, dev, run};
+use crate::store::{NOW, acme, dev, endpoints::crm, run};
 
 fn job(resource: &str, ids: Value, action: &str, update: Value) -> Value {
-    json!({"resource": resource, "selection": {"mode": "ids", "ids": ids},
-        "action": action, "update": update})
+    let selection = json!({"mode": "ids"});
+    let mut payload = json!({"resource": resource, "selection": selection, "action": action});
+    payload["selection"]["ids"] = ids;
+    payload["update"] = update;
+    payload
 }
 
 on_desks! {
@@ -82,6 +85,26 @@ on_desks! {
         assert_ne!(status().await, before);
         assert_eq!(desk.done(2, &job_of("resume")).await, (1, 0, 1));
         assert_eq!(status().await, before);
+        // when it is disabled because logins are refused, then that is forgotten, too
+        for _ in 0..postrider::store::LOGINS_REFUSED_AT_MOST {
+            store.login_refused(&dev(), "dev@example.com", "535 no").await.unwrap();
+        }
+        assert_ne!(status().await, before);
+        assert_eq!(desk.done(3, &job_of("resume")).await, (1, 0, 1));
+        assert_eq!(status().await, before);
+    }
+
+    async fn endpoints_are_suspended_and_resumed_with_their_health_forgotten(desk) {
+        let store = desk.given.store.clone();
+        store.apply(&dev(), &[], &[], &[crm()], NOW).await.unwrap();
+        let job_of = |action| job("endpoints", json!(["crm", "none"]), action, json!({}));
+        assert_eq!(desk.done(1, &job_of("suspend")).await, (2, 1, 2));
+        let status = || async { Endpoints::find(&store, &dev(), "crm").await.unwrap().unwrap() };
+        assert!(matches!(status().await.status, EndpointStatus::Disabled(_)));
+        store.open_circuit(&dev(), "crm", NOW).await.unwrap();
+        assert_eq!(desk.done(2, &job_of("resume")).await, (2, 1, 2));
+        assert_eq!(status().await.status, EndpointStatus::Enabled);
+        assert_eq!(status().await.circuit_until, None);
     }
 
     async fn a_run_that_lost_the_account_changes_no_record_of_ours(desk) {

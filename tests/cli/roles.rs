@@ -120,5 +120,8 @@ async fn a_revoked_key_and_a_wrong_file_are_said_in_a_sentence() {
     let missing = up.beside(&["apply", "/nowhere/people.csv"]).await.with(65);
     assert!(missing.err.contains("cannot read /nowhere/people.csv"), "{missing:?}");
     let wrong = run(&["worker", "--queues", "nothing", "--data", &up.data()]).await.with(78);
-    assert!(wrong.err.contains("--queues: worker.queues: expected some of send"), "{wrong:?}");
+    assert!(
+        wrong.err.contains("--queues: worker.queues: expected some of bulk-update"),
+        "{wrong:?}"
+    );
 }

@@ -26,6 +26,7 @@ use postrider::{
     intake::Intake,
     limits::{EndpointPace, Limits, Rates},
     queue::Queue,
+    resources::Declarations,
 };
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -205,7 +206,8 @@ impl<Q: Queue + 'static> House<Q> {
         let facade = Facade::new(FacadeDeps {
             config: http,
             queue: Arc::<Q>::clone(&queue),
-            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(Everything))),
+            intake: Intake::new(kinds, Limits::new(config.limits, Arc::new(Everything)))
+                .declaring(Arc::clone(Declarations::own().unwrap().resources())),
             keys: Arc::<Ring>::clone(&keys),
             errors: Arc::<Errors>::clone(&errors),
         });

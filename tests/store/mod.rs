@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails in a test is to fail it")]
 
 mod apply;
-mod endpoints;
+pub(crate) mod endpoints;
 mod keys;
 mod ledger;
 mod mailboxes;

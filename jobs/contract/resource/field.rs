@@ -19,7 +19,7 @@ pub struct Field {
     pub kind: FieldType,
     /// Whether `null` clears it.
     pub null: bool,
-    /// Whether it can be changed; otherwise it is there for filters only.
+    /// Whether payloads may change it; otherwise it is there for filters and for what actions set.
     pub change: bool,
 }
 

@@ -105,7 +105,8 @@ fn submissions(paths: &mut Value, kinds: &[&Kind]) {
 /// How large a body may be.
 fn limit(kind: &Kind) -> String {
     let most = if kind.bulk { body::BULK } else { body::SINGLE };
-    format!("A body may have {} KiB.", most / 1_024)
+    let more = if kind.bulk { " here, of `POST /jobs` as for all types" } else { "" };
+    format!("A body may have {} KiB{more}.", most / 1_024)
 }
 
 fn example(kind: &Kind) -> Option<Value> {

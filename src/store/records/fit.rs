@@ -44,7 +44,8 @@ impl<'a> Fit<'a> {
         let fits = match self.table.resource.id {
             IdForm::Integer => column.class == Class::Integer,
             IdForm::Uuid => matches!(column.class, Class::Uuid | Class::Text(_)),
-            _ => matches!(column.class, Class::Text(_)),
+            // Ids are compared to the letter.
+            _ => matches!(column.class, Class::Text(_)) && column.type_name != "citext",
         };
         if !fits {
             let type_name = &column.type_name;

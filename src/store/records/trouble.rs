@@ -49,7 +49,8 @@ fn of_database(error: &dyn DatabaseError) -> Trouble {
     match code.parse::<u32>() {
         // SQLite's codes are numbers of up to four digits; the low byte says what sort.
         Ok(number) if code.len() < 5 => match number & 0xff {
-            18 | 19 | 20 => Trouble::Refused(refusal(error, "constraint")),
+            // Too big, constraint, mismatch.
+            18..=20 => Trouble::Refused(refusal(error, "constraint")),
             1 if is_about_names(error.message()) => Trouble::NotAsDeclared(words()),
             // Busy, locked, read-only, I/O error, full, cannot open.
             5 | 6 | 8 | 10 | 13 | 14 => Trouble::Away(words()),
