@@ -8,4 +8,5 @@ mod desk;
 mod facade;
 mod host;
 mod own;
+mod samples;
 mod select;
