@@ -111,7 +111,8 @@ async fn webhooks_are_measured_beside_a_bare_loop_and_beside_one_that_hangs() {
 fn bulk_figures(document: &Value) {
     let names = figures(document, "bulk");
     let of = |database: &str| {
-        ["loop by hand", "bulk-update", "of the loop"].map(|name| format!("{database}: {name}"))
+        ["loop by hand", "bulk-update", "job taken in", "of the loop"]
+            .map(|name| format!("{database}: {name}"))
     };
     assert_eq!(names, [of("SQLite"), of("Postgres")].concat());
     let all = document["figures"].as_array().unwrap();

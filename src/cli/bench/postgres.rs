@@ -60,6 +60,9 @@ impl Postgres {
     /// Removes the schemas whose names begin so.
     pub(super) async fn clear(&self, mark: &str) -> Result<(), Failure> {
         let mut connection = self.connect().await?;
+        // What a cascade takes along is no news.
+        let quiet = sqlx::query("SET client_min_messages = warning");
+        quiet.execute(&mut connection).await.map_err(wrong)?;
         let sql = "SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, $1)";
         let names: Vec<String> =
             sqlx::query_scalar(sql).bind(mark).fetch_all(&mut connection).await.map_err(wrong)?;

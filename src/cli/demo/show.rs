@@ -127,9 +127,9 @@ impl Show<'_> {
         teller: &mut Teller<'_, '_>,
     ) -> Result<Ended, Failure> {
         let ended = request.carry_out(&self.client).await?;
-        self.news(story, teller).await?;
         let (word, what) = (self.paint.good("bulk"), ended.what);
         teller.happened(&format!("{word}    {what}: {}", ended.words()))?;
+        self.news(story, teller).await?;
         Ok(ended)
     }
 
