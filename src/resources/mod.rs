@@ -3,6 +3,7 @@
 //! `config/resources.toml` declares Postrider's own and is part of the binary; a file beside the
 //! configuration declares the host product's. Most lie in tables; failed jobs lie in the queue.
 
+mod action;
 mod config;
 mod dead_jobs;
 mod declaration;

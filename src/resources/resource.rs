@@ -1,20 +1,17 @@
 //! A resource, as it is written.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use jobs::contract::resource::{Action, ChangeEvent, Fields, IdForm, Per, Resource, Takes};
+use jobs::contract::resource::{ChangeEvent, IdForm, Per, Resource};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Place, dead_jobs, field::WrittenField};
+use super::{Place, action::WrittenAction, dead_jobs, field::WrittenField};
 use crate::store::records::{self, Fill, Table};
 
 const LONGEST_NAME: usize = 63;
-/// What clears a field in `set`: TOML has no null.
-const NULL: &str = "$null";
+/// What is no value: TOML has no null.
+pub(super) const NULL: &str = "$null";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,17 +71,6 @@ enum WrittenPer {
     Chunk,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenAction {
-    #[serde(default, rename = "do")]
-    deed: Option<String>,
-    #[serde(default)]
-    set: Fields,
-    #[serde(default)]
-    takes: Option<BTreeSet<String>>,
-}
-
 /// Reads a resource, and where its records lie.
 ///
 /// # Errors
@@ -142,7 +128,13 @@ impl Reader {
             }
         }
         for (name, action) in written.actions {
-            self.action(&mut resource, &name, action, in_queue);
+            let known = if in_queue { dead_jobs::deeds() } else { records::deeds() };
+            match action.read(&name, &resource.fields, &known) {
+                Ok(action) => {
+                    resource.actions.insert(name, action);
+                }
+                Err(found) => self.mistakes.extend(found),
+            }
         }
         let resource = Arc::new(resource);
         if in_queue {
@@ -204,57 +196,6 @@ impl Reader {
         Some(ChangeEvent { name: event.name, per })
     }
 
-    fn action(
-        &mut self,
-        resource: &mut Resource,
-        name: &str,
-        written: WrittenAction,
-        in_queue: bool,
-    ) {
-        let what = format!("actions.{name}");
-        if !is_name(name) {
-            self.wrong(&what, "expected a name of 1 to 63 letters, digits, '-' or '_'");
-        }
-        let deed = written.deed.unwrap_or_else(|| name.to_owned());
-        let known = if in_queue { dead_jobs::deeds() } else { records::deeds() };
-        if !known.contains(&deed.as_str()) {
-            self.wrong(&format!("{what}.do"), format!("expected one of {}", known.join(", ")));
-        }
-        let mut set = written.set;
-        for (field, value) in &mut set {
-            if value == NULL {
-                *value = Value::Null;
-            }
-            let at = format!("{what}.set.{field}");
-            // An action may set what payloads may not.
-            match resource.fields.get(field) {
-                None => self.wrong(&at, "expected one of the resource's fields"),
-                Some(declared) => {
-                    if let Some(words) = declared.flaw(value) {
-                        self.wrong(&at, words);
-                    }
-                }
-            }
-        }
-        let changes = matches!(deed.as_str(), "update" | "upsert");
-        let takes = match written.takes {
-            Some(names) => Takes::These(names),
-            None if changes && set.is_empty() => Takes::All,
-            None => Takes::These(BTreeSet::new()),
-        };
-        if let Takes::These(names) = &takes {
-            for field in names {
-                if !resource.fields.get(field).is_some_and(|field| field.change) {
-                    let words = format!("expected fields that can be changed, got {field:?}");
-                    self.wrong(&format!("{what}.takes"), words);
-                }
-            }
-        }
-        let needs_fields = deed == "update" && set.is_empty();
-        let action = Action { deed, set, takes, needs_fields };
-        resource.actions.insert(name.to_owned(), action);
-    }
-
     fn identifiers(&mut self, table: &Table) {
         if table.path.len() > 2 {
             self.wrong("table", "expected a name, after a schema's and a dot if need be");
@@ -298,7 +239,7 @@ fn fill(value: Value) -> Fill {
     }
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
     (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(fits)
 }

@@ -93,7 +93,7 @@ impl Store {
 
     /// Proves that a job's account is this run's.
     pub(crate) async fn is_mine(&self, run: &RunInfo, account: &Account) -> Result<(), Fault> {
-        let mine: i64 = on!(&self.writer, p => sqlx::query_scalar(IS_MINE)
+        let mine: i64 = on!(&self.reader, p => sqlx::query_scalar(IS_MINE)
             .bind(run.tenant.as_str())
             .bind(run.job.to_string())
             .bind(number(run.fence))

@@ -1,8 +1,7 @@
 //! Bulk jobs as callers see them: submitted, watched, told of, exported.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
-use jobs::contract::LaneName;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -10,11 +9,8 @@ use tempfile::TempDir;
 
 use super::desk::DECLARED;
 use crate::{
-    cli::program::{Up, command, finish, path},
-    support::{
-        eventually_ok,
-        receiver::{Act, Receiver},
-    },
+    cli::program::{Up, command, path},
+    support::receiver::{Act, Receiver},
 };
 
 const TABLES: &str = "CREATE TABLE tickets (organisation TEXT NOT NULL, id TEXT NOT NULL, \
@@ -25,7 +21,7 @@ const TABLES: &str = "CREATE TABLE tickets (organisation TEXT NOT NULL, id TEXT 
        made_at TEXT NOT NULL)";
 
 /// A data directory with a product's database in it, and what is declared of that.
-async fn product(count: usize) -> TempDir {
+pub(super) async fn product(count: usize) -> TempDir {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
     std::fs::create_dir_all(&data).unwrap();
@@ -48,7 +44,7 @@ async fn product(count: usize) -> TempDir {
     dir
 }
 
-async fn up(dir: TempDir) -> Up {
+pub(super) async fn up(dir: TempDir) -> Up {
     let (data, config) = (dir.path().join("data"), dir.path().join("postrider.toml"));
     let args = ["up", "--listen", "127.0.0.1:0", "--data", path(&data), "--config", path(&config)];
     let mut command = command(&args);
@@ -56,7 +52,12 @@ async fn up(dir: TempDir) -> Up {
     Up::spawn(command, dir).await
 }
 
-async fn ask(up: &Up, method: Method, at: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+pub(super) async fn ask(
+    up: &Up,
+    method: Method,
+    at: &str,
+    body: impl Into<reqwest::Body>,
+) -> (u16, Value) {
     let answer = reqwest::Client::new()
         .request(method, format!("{}{at}", up.told("url")))
         .bearer_auth(up.told("key"))
@@ -69,13 +70,13 @@ async fn ask(up: &Up, method: Method, at: &str, body: impl Into<reqwest::Body>) 
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-async fn submitted(up: &Up, payload: &Value) -> Value {
+pub(super) async fn submitted(up: &Up, payload: &Value) -> Value {
     let (status, answer) = ask(up, Method::POST, "/jobs/bulk-update", payload.to_string()).await;
     assert_eq!(status, 202, "{answer}");
     answer["data"].clone()
 }
 
-async fn ended(up: &Up, receipt: &Value) -> Value {
+pub(super) async fn ended(up: &Up, receipt: &Value) -> Value {
     let at = format!("/jobs/{}", receipt["job_id"].as_str().unwrap());
     let (status, answer) = ask(up, Method::GET, &at, "").await;
     assert_eq!(status, 200, "{answer}");
@@ -212,7 +213,7 @@ async fn what_is_wrong_is_refused_before_anything_is_written() {
             "unknown_field",
         ),
         (of(json!({"selection": {"mode": "all"}})), "/selection/mode", "invalid_payload"),
-        (of(json!({"colour": 1})), "", "invalid_payload"),
+        (of(json!({"colour": 1})), "/colour", "invalid_payload"),
     ];
     for (payload, at, code) in cases {
         let body = payload.to_string();
@@ -262,95 +263,4 @@ async fn a_million_items_are_the_limit_and_long_bodies_have_one() {
     let one = format!("{{\"type\":\"bulk-update\",\"payload\":{}}}", body(20_000, "01J8ZQ4Y6V5W"));
     let (status, _) = ask(&up, Method::POST, "/jobs", one).await;
     assert_eq!(status, 413);
-}
-
-#[tokio::test]
-async fn a_declaration_that_does_not_fit_keeps_the_program_from_starting_and_is_named() {
-    let dir = product(1).await;
-    let file = dir.path().join("data/resources.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("column = \"due_at\"", "column = \"due\"")).unwrap();
-    let data = dir.path().join("data");
-    for args in [&["check-config"][..], &["up", "--listen", "127.0.0.1:0"]] {
-        let ended = finish(command(&[args, &["--data", path(&data)]].concat())).await;
-        assert_eq!(ended.code, Some(78), "{ended:?}");
-        let words =
-            "resource \"tickets\": field \"due\": table tickets of database desk has no column";
-        assert!(ended.err.contains(words), "{ended:?}");
-    }
-    // A database that is not there is told of by one who was asked, and keeps nobody else from work.
-    std::fs::write(&file, text).unwrap();
-    std::fs::rename(data.join("desk.sqlite"), data.join("gone.sqlite")).unwrap();
-    let asked = finish(command(&["check-config", "--data", path(&data)])).await;
-    assert_eq!(asked.code, Some(69), "{asked:?}");
-    assert!(asked.err.contains("table tickets of database desk is out of reach"), "{asked:?}");
-    let up = up(dir).await;
-    let receipt = submitted(
-        &up,
-        &json!({"resource": "suppressions", "action": "suppress",
-        "selection": {"mode": "ids", "ids": ["@example.net"]}}),
-    )
-    .await;
-    assert_eq!(ended(&up, &receipt).await["status"], "completed");
-    // What waits for it goes on when it is back.
-    let receipt = submitted(
-        &up,
-        &json!({"resource": "tickets", "action": "suspend",
-        "selection": {"mode": "ids", "ids": ["t0"]}}),
-    )
-    .await;
-    let id = receipt["id"].as_str().unwrap();
-    eventually_ok("it is tried again", || async {
-        let job = up.json(&["jobs", "show", id]).await;
-        let attempts = job["attempts"].as_array().unwrap().clone();
-        let tried = attempts.iter().any(|a| a["error"]["code"] == "records_unavailable");
-        if tried { Ok(()) } else { Err(job) }
-    })
-    .await;
-    let data = up.dir.path().join("data");
-    std::fs::rename(data.join("gone.sqlite"), data.join("desk.sqlite")).unwrap();
-    let job = ended(&up, &receipt).await;
-    assert_eq!((&job["status"], &job["failed_items"]), (&json!("completed"), &json!(0)));
-}
-
-#[tokio::test]
-async fn two_jobs_of_a_resource_run_at_once_and_the_tenant_s_other_work_beside_them() {
-    use jobs::contract::{JobId, TenantId};
-    use postrider::{
-        app::{App, Embedded},
-        intake::{JobRequest, Producer},
-        queue::{Ask, Submission},
-    };
-    // given
-    let dir = TempDir::new().unwrap();
-    let mut config = crate::support::defaults();
-    config.data_dir = Path::new(dir.path()).join("data");
-    let app = App::open(config, Embedded::Yes).await.unwrap();
-    app.make_dev().await.unwrap();
-    let tenant: TenantId = "dev".parse().unwrap();
-    let payload = |resource: &str| {
-        json!({"resource": resource, "action": "delete",
-            "selection": {"mode": "ids", "ids": ["ada@example.org"]}})
-    };
-    let mut requests = vec![JobRequest::new("bulk-update", payload("prospects")); 5];
-    let restore = json!({"resource": "suppressions", "action": "restore",
-        "selection": {"mode": "ids", "ids": ["ada@example.org"]}});
-    requests.push(JobRequest::new("bulk-update", restore));
-    let now = app.queue.now();
-    let jobs = app.intake.prepare(&tenant, Producer::Caller, requests, "test", now).await.unwrap();
-    assert_eq!(jobs[0].lane, LaneName::resource("prospects"));
-    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-    let submission = Submission { tenant, jobs, idempotency: None };
-    app.queue.enqueue(submission).await.unwrap();
-    // when
-    let ask = Ask {
-        queue: "bulk-update".into(),
-        worker: "test".into(),
-        max: 32,
-        lease: std::time::Duration::from_secs(60),
-    };
-    let claimed = app.queue.claim(&ask).await.unwrap().jobs;
-    // then
-    let claimed: BTreeSet<JobId> = claimed.iter().map(|job| job.lease.id).collect();
-    assert_eq!(claimed, BTreeSet::from([ids[0], ids[1], ids[5]]));
 }

@@ -10,3 +10,4 @@ mod host;
 mod own;
 mod samples;
 mod select;
+mod start;

@@ -53,7 +53,9 @@ on_both! {
         execute(&given, "DROP TABLE deliveries").await;
         execute(&given, "DROP TABLE delivery_attempts").await;
         execute(&given, "DROP TABLE vault").await;
-        execute(&given, "DELETE FROM postrider_migrations WHERE version IN (40, 41)").await;
+        execute(&given, "DROP TABLE bulk_runs").await;
+        execute(&given, "DROP TABLE bulk_errors").await;
+        execute(&given, "DELETE FROM postrider_migrations WHERE version BETWEEN 40 AND 50").await;
         // when
         let error = reopen(&given, OnOldSchema::Refuse).await.unwrap_err();
         // then

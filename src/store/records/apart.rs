@@ -11,7 +11,7 @@ use jobs::contract::{
     resource::Resource,
 };
 
-use super::{apply::Outcome, changed};
+use super::{apply::Outcome, change::changed};
 use crate::{clock::SystemClock, store::Store};
 
 /// Records that lie elsewhere.

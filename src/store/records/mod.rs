@@ -6,6 +6,7 @@
 mod apart;
 mod apply;
 mod batch;
+mod change;
 mod columns;
 mod deeds;
 mod encode;
@@ -22,11 +23,10 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use jobs::contract::{
     Fault, RunInfo, TenantId,
-    ports::{Account, Chunk, ItemError, Planned},
-    resource::{Filter, Resource},
+    ports::{Account, Chunk},
+    resource::Filter,
 };
 use sqlx::AssertSqlSafe;
 
@@ -34,28 +34,16 @@ pub(crate) use self::{
     apart::{Apart, change as change_apart},
     apply::Outcome,
 };
-use self::{
-    apply::{Applying, Care},
-    columns::Columns,
-    deeds::Deed,
-    select::Question,
-    sql::Shape,
-    trouble::Trouble,
-};
+use self::{change::TableChange, columns::Columns, select::Question, sql::Shape, trouble::Trouble};
 pub use self::{
     deeds::names as deeds,
     hosts::Hosts,
     table::{Fill, Table},
 };
-use super::{
-    Db, Store, bulk,
-    db::{Tx, on},
-};
+use super::{Db, Store, bulk, db::on};
 
 /// How long a chunk, a page or a count may take.
 const WITHIN: Duration = Duration::from_secs(60);
-/// How often a chunk is tried again at once: two jobs may have locked each other's records.
-const TRIES: u32 = 3;
 
 /// Why a declared table is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -251,138 +239,4 @@ async fn within<T>(what: impl Future<Output = Result<T, Trouble>> + Send) -> Res
     tokio::time::timeout(WITHIN, what)
         .await
         .unwrap_or_else(|_| Err(Trouble::Away(format!("no answer within {} s", WITHIN.as_secs()))))
-}
-
-/// The account after a chunk, and the errors of its items.
-fn changed(
-    before: Account,
-    resource: &Resource,
-    chunk: &Chunk<'_>,
-    outcome: Outcome,
-) -> (Account, Vec<ItemError>) {
-    let mut errors = chunk.refused.clone();
-    errors.extend(outcome.errors);
-    let after = Account {
-        total: before.total,
-        processed: before.processed + chunk.items(),
-        failed: before.failed + errors.len() as u64,
-        chunk: before.chunk + 1,
-        position: chunk.position.clone().or(before.position),
-        planned: None,
-        // Nobody reads what no event tells.
-        changed: if resource.event.is_some() { outcome.done } else { Vec::new() },
-    };
-    (after, errors)
-}
-
-/// A change to records of one table.
-struct TableChange<'a> {
-    records: &'a RecordStore,
-    run: &'a RunInfo,
-    table: &'a Table,
-    columns: &'a Columns,
-    deed: &'static dyn Deed,
-}
-
-impl TableChange<'_> {
-    /// Tries again what two jobs that lock each other's records, or a record that the database refuses,
-    /// have spoiled. With an account it is written in the same transaction.
-    async fn insist(
-        &self,
-        chunk: &Chunk<'_>,
-        planned: Option<&Planned>,
-        account: Option<&Account>,
-    ) -> Result<(Outcome, Option<Account>), Trouble> {
-        let mut care = Care::None;
-        for _ in 1..TRIES {
-            match within(self.once(chunk, planned, account, care)).await {
-                Err(Trouble::Refused(_)) if care == Care::None => care = Care::Halves,
-                Err(Trouble::Clash(words)) => {
-                    tracing::debug!(error = words, "a chunk is tried again");
-                }
-                ended => return ended,
-            }
-        }
-        within(self.once(chunk, planned, account, care)).await
-    }
-
-    async fn once(
-        &self,
-        chunk: &Chunk<'_>,
-        planned: Option<&Planned>,
-        account: Option<&Account>,
-        care: Care,
-    ) -> Result<(Outcome, Option<Account>), Trouble> {
-        let shape = Shape { table: self.table, columns: self.columns };
-        let batches = batch::batches(&shape, self.deed, &chunk.changes, chunk.at);
-        let mut tx = begin(self.records.writer(self.table)).await?;
-        if let Some(account) = account
-            && !bulk::hold(&mut tx, self.run, account.chunk, chunk.at).await?
-        {
-            return Err(Trouble::Lost);
-        }
-        let applying = Applying {
-            tx: &mut tx,
-            tenant: self.run.tenant.as_str(),
-            planned,
-            forgets: self.deed.forgets(self.table),
-            care,
-            outcome: Outcome::default(),
-        };
-        let outcome = applying.all(&batches).await?;
-        let Some(account) = account else {
-            commit(tx).await?;
-            return Ok((outcome, None));
-        };
-        let (after, errors) = changed(account.clone(), &self.table.resource, chunk, outcome);
-        if !bulk::advance(&mut tx, self.run, &after, &errors, chunk.at).await? {
-            return Err(Trouble::Lost);
-        }
-        commit(tx).await?;
-        Ok((Outcome::default(), Some(after)))
-    }
-}
-
-async fn begin(db: &Db) -> Result<Tx, sqlx::Error> {
-    Ok(match db {
-        Db::Lite(pool) => Tx::Lite(pool.begin_with("BEGIN IMMEDIATE").await?),
-        Db::Pg(pool) => Tx::Pg(pool.begin().await?),
-    })
-}
-
-async fn commit(tx: Tx) -> Result<(), sqlx::Error> {
-    match tx {
-        Tx::Lite(tx) => tx.commit().await,
-        Tx::Pg(tx) => tx.commit().await,
-    }
-}
-
-#[async_trait]
-impl Apart for TableChange<'_> {
-    async fn there(&self, chunk: &Chunk<'_>) -> Result<Vec<String>, Fault> {
-        let shape = Shape { table: self.table, columns: self.columns };
-        let (sql, ids) = (
-            select::there(&shape).into(),
-            batch::bind_ids(self.table, self.columns, &chunk.changes),
-        );
-        let asking = within(async {
-            let mut tx = begin(self.records.writer(self.table)).await?;
-            Ok(apply::texts(&mut tx, &sql, &ids, self.run.tenant.as_str()).await?)
-        });
-        match asking.await {
-            Ok(ids) => Ok(ids),
-            Err(trouble) => Err(self.records.fault(self.table, trouble).await),
-        }
-    }
-
-    async fn apply(&self, chunk: &Chunk<'_>, planned: Option<&Planned>) -> Result<Outcome, Fault> {
-        match self.insist(chunk, planned, None).await {
-            Ok((outcome, _)) => Ok(outcome),
-            Err(trouble) => Err(self.records.fault(self.table, trouble).await),
-        }
-    }
-
-    fn forgets(&self) -> bool {
-        self.deed.forgets(self.table)
-    }
 }

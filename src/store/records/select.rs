@@ -47,13 +47,12 @@ pub(super) fn page(
 /// Which of the records in the rows the tenant has: parameters as in a change.
 pub(super) fn there(shape: &Shape<'_>) -> String {
     format!(
-        "SELECT {} FROM {} WHERE {}{} AND t.{} IN (SELECT v.pr_id FROM {})",
+        "SELECT {} FROM {}, {} WHERE {}{}",
         shape.id(),
         shape.target(),
-        shape.of_tenant("$2"),
-        shape.alive(),
-        name(&shape.table.id),
-        shape.rows(&[])
+        shape.rows(&[]),
+        shape.in_rows(),
+        shape.alive()
     )
 }
 

@@ -31,20 +31,27 @@ impl Shape<'_> {
         format!("{} AS t", path(&self.table.path))
     }
 
-    /// The rows: the id, and columns of these names in their order.
+    /// The rows: the tenant, the id, and columns of these names in their order.
+    ///
+    /// `LIMIT -1` and `OFFSET 0` keep them a table of their own, and the tenant is known from there alone:
+    /// otherwise either database may walk over all records of the tenant, and over all rows for each.
     pub(super) fn rows(&self, names: &[String]) -> String {
         let all = std::iter::once((self.table.id.as_str(), "pr_id".to_owned()));
         let all = all.chain(names.iter().enumerate().map(|(n, name)| (name.as_str(), value(n))));
+        let tenant = self.cast("$2", &self.table.tenant);
         if self.columns.lite {
             let read = |(_, called): (&str, String)| format!("value ->> '$.{called}' AS {called}");
             let list = all.map(read).collect::<Vec<_>>().join(", ");
-            // The limit makes a table of them, and the tenant is known from there alone: otherwise
-            // SQLite may walk over all records of the tenant, and over all rows for each.
-            return format!("(SELECT $2 AS pr_tenant, {list} FROM json_each($1) LIMIT -1) AS v");
+            return format!(
+                "(SELECT {tenant} AS pr_tenant, {list} FROM json_each($1) LIMIT -1) AS v"
+            );
         }
         let read = |(name, called): (&str, String)| format!("{called} {}", self.type_of(name));
         let list = all.map(read).collect::<Vec<_>>().join(", ");
-        format!("json_to_recordset(CAST($1 AS json)) AS v({list})")
+        format!(
+            "(SELECT {tenant} AS pr_tenant, r.* \
+             FROM json_to_recordset(CAST($1 AS json)) AS r({list}) OFFSET 0) AS v"
+        )
     }
 
     fn type_of(&self, column: &str) -> &str {
@@ -73,11 +80,7 @@ impl Shape<'_> {
     /// The records of the tenant that are in the rows.
     pub(super) fn in_rows(&self) -> String {
         let (tenant, id) = (name(&self.table.tenant), name(&self.table.id));
-        let of_tenant = match self.columns.lite {
-            true => format!("t.{tenant} = v.pr_tenant"),
-            false => self.of_tenant("$2"),
-        };
-        format!("{of_tenant} AND t.{id} = v.pr_id")
+        format!("t.{tenant} = v.pr_tenant AND t.{id} = v.pr_id")
     }
 
     /// That a record is not deleted, after other conditions.

@@ -25,14 +25,21 @@ impl Deed for Delete {
                 shape.changed_id(),
                 soft = name(soft)
             ),
-            None => format!(
+            None if shape.columns.lite => format!(
                 "DELETE FROM {} WHERE {}{} AND t.{} IN (SELECT v.pr_id FROM {}) RETURNING {}",
                 shape.target(),
-                // SQLite must not prefer an index of the tenant to the one of the id.
-                if shape.is_found_by_id() && shape.columns.lite { "+" } else { "" },
+                // An index of the tenant must not be preferred to the one of the id.
+                if shape.is_found_by_id() { "+" } else { "" },
                 shape.of_tenant("$2"),
                 name(&shape.table.id),
                 shape.rows(columns),
+                shape.changed_id()
+            ),
+            None => format!(
+                "DELETE FROM {} USING {} WHERE {} RETURNING {}",
+                shape.target(),
+                shape.rows(columns),
+                shape.in_rows(),
                 shape.changed_id()
             ),
         }

@@ -56,7 +56,7 @@ fn insert(shape: &Shape<'_>, columns: &[String]) -> String {
     let table = shape.table;
     let mut names = vec![name(&table.tenant), name(&table.id)];
     names.extend(columns.iter().map(|column| name(column)));
-    let mut values = vec![shape.cast("$2", &table.tenant), "v.pr_id".to_owned()];
+    let mut values = vec!["v.pr_tenant".to_owned(), "v.pr_id".to_owned()];
     values.extend((0..columns.len()).map(|n| format!("v.{}", value(n))));
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {} WHERE true ON CONFLICT ({})",

@@ -1,0 +1,163 @@
+//! Changing the records of a chunk, with the account of the job where they lie together.
+
+use async_trait::async_trait;
+use jobs::contract::{
+    Fault, RunInfo,
+    ports::{Account, Chunk, ItemError, Planned},
+    resource::Resource,
+};
+
+use super::{
+    Apart, Outcome, RecordStore, Table,
+    apply::{self, Applying, Care},
+    batch,
+    columns::Columns,
+    deeds::Deed,
+    select,
+    sql::Shape,
+    trouble::Trouble,
+    within,
+};
+use crate::store::{Db, bulk, db::Tx};
+
+/// How often a chunk is tried again at once: two jobs may have locked each other's records.
+const TRIES: u32 = 3;
+
+/// The account after a chunk, and the errors of its items.
+pub(super) fn changed(
+    before: Account,
+    resource: &Resource,
+    chunk: &Chunk<'_>,
+    outcome: Outcome,
+) -> (Account, Vec<ItemError>) {
+    let mut errors = chunk.refused.clone();
+    errors.extend(outcome.errors);
+    let after = Account {
+        total: before.total,
+        processed: before.processed + chunk.items(),
+        failed: before.failed + errors.len() as u64,
+        chunk: before.chunk + 1,
+        position: chunk.position.clone().or(before.position),
+        planned: None,
+        // Nobody reads what no event tells.
+        changed: if resource.event.is_some() { outcome.done } else { Vec::new() },
+    };
+    (after, errors)
+}
+
+/// A change to records of one table.
+pub(super) struct TableChange<'a> {
+    pub(super) records: &'a RecordStore,
+    pub(super) run: &'a RunInfo,
+    pub(super) table: &'a Table,
+    pub(super) columns: &'a Columns,
+    pub(super) deed: &'static dyn Deed,
+}
+
+impl TableChange<'_> {
+    /// Tries again what two jobs that lock each other's records, or a record that the database refuses,
+    /// have spoiled. With an account it is written in the same transaction.
+    pub(super) async fn insist(
+        &self,
+        chunk: &Chunk<'_>,
+        planned: Option<&Planned>,
+        account: Option<&Account>,
+    ) -> Result<(Outcome, Option<Account>), Trouble> {
+        let mut care = Care::None;
+        for _ in 1..TRIES {
+            match within(self.once(chunk, planned, account, care)).await {
+                Err(Trouble::Refused(_)) if care == Care::None => care = Care::Halves,
+                Err(Trouble::Clash(words)) => {
+                    tracing::debug!(error = words, "a chunk is tried again");
+                }
+                ended => return ended,
+            }
+        }
+        within(self.once(chunk, planned, account, care)).await
+    }
+
+    async fn once(
+        &self,
+        chunk: &Chunk<'_>,
+        planned: Option<&Planned>,
+        account: Option<&Account>,
+        care: Care,
+    ) -> Result<(Outcome, Option<Account>), Trouble> {
+        let shape = Shape { table: self.table, columns: self.columns };
+        let batches = batch::batches(&shape, self.deed, &chunk.changes, chunk.at);
+        let mut tx = begin(self.records.writer(self.table)).await?;
+        if let Some(account) = account
+            && !bulk::hold(&mut tx, self.run, account.chunk, chunk.at).await?
+        {
+            return Err(Trouble::Lost);
+        }
+        let applying = Applying {
+            tx: &mut tx,
+            tenant: self.run.tenant.as_str(),
+            planned,
+            forgets: self.deed.forgets(self.table),
+            care,
+            outcome: Outcome::default(),
+        };
+        let outcome = applying.all(&batches).await?;
+        let Some(account) = account else {
+            commit(tx).await?;
+            return Ok((outcome, None));
+        };
+        let (after, errors) = changed(account.clone(), &self.table.resource, chunk, outcome);
+        if !bulk::advance(&mut tx, self.run, &after, &errors, chunk.at).await? {
+            return Err(Trouble::Lost);
+        }
+        commit(tx).await?;
+        Ok((Outcome::default(), Some(after)))
+    }
+}
+
+/// Each record is found by its key, whatever Postgres knows of the table: of one that was filled a moment
+/// ago it knows nothing.
+const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+     SET LOCAL enable_mergejoin = off";
+
+async fn begin(db: &Db) -> Result<Tx, sqlx::Error> {
+    Ok(match db {
+        Db::Lite(pool) => Tx::Lite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        Db::Pg(pool) => Tx::Pg(pool.begin_with(BEGIN).await?),
+    })
+}
+
+async fn commit(tx: Tx) -> Result<(), sqlx::Error> {
+    match tx {
+        Tx::Lite(tx) => tx.commit().await,
+        Tx::Pg(tx) => tx.commit().await,
+    }
+}
+
+#[async_trait]
+impl Apart for TableChange<'_> {
+    async fn there(&self, chunk: &Chunk<'_>) -> Result<Vec<String>, Fault> {
+        let shape = Shape { table: self.table, columns: self.columns };
+        let (sql, ids) = (
+            select::there(&shape).into(),
+            batch::bind_ids(self.table, self.columns, &chunk.changes),
+        );
+        let asking = within(async {
+            let mut tx = begin(self.records.writer(self.table)).await?;
+            Ok(apply::texts(&mut tx, &sql, &ids, self.run.tenant.as_str()).await?)
+        });
+        match asking.await {
+            Ok(ids) => Ok(ids),
+            Err(trouble) => Err(self.records.fault(self.table, trouble).await),
+        }
+    }
+
+    async fn apply(&self, chunk: &Chunk<'_>, planned: Option<&Planned>) -> Result<Outcome, Fault> {
+        match self.insist(chunk, planned, None).await {
+            Ok((outcome, _)) => Ok(outcome),
+            Err(trouble) => Err(self.records.fault(self.table, trouble).await),
+        }
+    }
+
+    fn forgets(&self) -> bool {
+        self.deed.forgets(self.table)
+    }
+}

@@ -1,0 +1,103 @@
+//! What is declared is compared before anything begins; and what runs beside what.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jobs::contract::{JobId, LaneName, TenantId};
+use postrider::{
+    app::{App, Embedded},
+    intake::{JobRequest, Producer},
+    queue::{Ask, Submission},
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::facade::{ended, product, submitted, up};
+use crate::{
+    cli::program::{command, finish, path},
+    support::eventually_ok,
+};
+
+#[tokio::test]
+async fn a_declaration_that_does_not_fit_keeps_the_program_from_starting_and_is_named() {
+    let dir = product(1).await;
+    let file = dir.path().join("data/resources.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("column = \"due_at\"", "column = \"due\"")).unwrap();
+    let data = dir.path().join("data");
+    for args in [&["check-config"][..], &["up", "--listen", "127.0.0.1:0"]] {
+        let ended = finish(command(&[args, &["--data", path(&data)]].concat())).await;
+        assert_eq!(ended.code, Some(78), "{ended:?}");
+        let words =
+            "resource \"tickets\": field \"due\": table tickets of database desk has no column";
+        assert!(ended.err.contains(words), "{ended:?}");
+    }
+    // A database that is not there is told of by one who was asked, and keeps nobody else from work.
+    std::fs::write(&file, text).unwrap();
+    std::fs::rename(data.join("desk.sqlite"), data.join("gone.sqlite")).unwrap();
+    let asked = finish(command(&["check-config", "--data", path(&data)])).await;
+    assert_eq!(asked.code, Some(69), "{asked:?}");
+    assert!(asked.err.contains("table tickets of database desk is out of reach"), "{asked:?}");
+    let up = up(dir).await;
+    let receipt = submitted(
+        &up,
+        &json!({"resource": "suppressions", "action": "suppress",
+        "selection": {"mode": "ids", "ids": ["@example.net"]}}),
+    )
+    .await;
+    assert_eq!(ended(&up, &receipt).await["status"], "completed");
+    // What waits for it goes on when it is back.
+    let receipt = submitted(
+        &up,
+        &json!({"resource": "tickets", "action": "suspend",
+        "selection": {"mode": "ids", "ids": ["t0"]}}),
+    )
+    .await;
+    let id = receipt["id"].as_str().unwrap();
+    eventually_ok("it is tried again", || async {
+        let job = up.json(&["jobs", "show", id]).await;
+        let attempts = job["attempts"].as_array().unwrap().clone();
+        let tried = attempts.iter().any(|a| a["error"]["code"] == "records_unavailable");
+        if tried { Ok(()) } else { Err(job) }
+    })
+    .await;
+    let data = up.dir.path().join("data");
+    std::fs::rename(data.join("gone.sqlite"), data.join("desk.sqlite")).unwrap();
+    let job = ended(&up, &receipt).await;
+    assert_eq!((&job["status"], &job["failed_items"]), (&json!("completed"), &json!(0)));
+}
+
+#[tokio::test]
+async fn two_jobs_of_a_resource_run_at_once_and_the_tenant_s_other_work_beside_them() {
+    // given
+    let dir = TempDir::new().unwrap();
+    let mut config = crate::support::defaults();
+    config.data_dir = dir.path().join("data");
+    let app = App::open(config, Embedded::Yes).await.unwrap();
+    app.make_dev().await.unwrap();
+    let tenant: TenantId = "dev".parse().unwrap();
+    let payload = |resource: &str| {
+        json!({"resource": resource, "action": "delete",
+            "selection": {"mode": "ids", "ids": ["ada@example.org"]}})
+    };
+    let mut requests = vec![JobRequest::new("bulk-update", payload("prospects")); 5];
+    let restore = json!({"resource": "suppressions", "action": "restore",
+        "selection": {"mode": "ids", "ids": ["ada@example.org"]}});
+    requests.push(JobRequest::new("bulk-update", restore));
+    let now = app.queue.now();
+    let jobs = app.intake.prepare(&tenant, Producer::Caller, requests, "test", now).await.unwrap();
+    assert_eq!(jobs[0].lane, LaneName::resource("prospects"));
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let submission = Submission { tenant, jobs, idempotency: None };
+    app.queue.enqueue(submission).await.unwrap();
+    // when
+    let ask = Ask {
+        queue: "bulk-update".into(),
+        worker: "test".into(),
+        max: 32,
+        lease: Duration::from_secs(60),
+    };
+    let claimed = app.queue.claim(&ask).await.unwrap().jobs;
+    // then
+    let claimed: BTreeSet<JobId> = claimed.iter().map(|job| job.lease.id).collect();
+    assert_eq!(claimed, BTreeSet::from([ids[0], ids[1], ids[5]]));
+}
