@@ -10,7 +10,10 @@ use tempfile::TempDir;
 use super::desk::DECLARED;
 use crate::{
     cli::program::{Up, command, path},
-    support::receiver::{Act, Receiver},
+    support::{
+        receiver::{Act, Receiver},
+        redis,
+    },
 };
 
 const TABLES: &str = "CREATE TABLE tickets (organisation TEXT NOT NULL, id TEXT NOT NULL, \
@@ -45,10 +48,15 @@ pub(super) async fn product(count: usize) -> TempDir {
 }
 
 pub(super) async fn up(dir: TempDir) -> Up {
+    up_with(dir, &[]).await
+}
+
+/// The same with these variables.
+async fn up_with(dir: TempDir, env: &[(&str, &str)]) -> Up {
     let (data, config) = (dir.path().join("data"), dir.path().join("postrider.toml"));
     let args = ["up", "--listen", "127.0.0.1:0", "--data", path(&data), "--config", path(&config)];
     let mut command = command(&args);
-    command.env("POSTRIDER_HTTP__RATE_LIMIT", "100000/min");
+    command.env("POSTRIDER_HTTP__RATE_LIMIT", "100000/min").envs(env.iter().copied());
     Up::spawn(command, dir).await
 }
 
@@ -238,8 +246,18 @@ async fn what_is_wrong_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn a_million_items_are_the_limit_and_long_bodies_have_one() {
-    let up = up(product(1).await).await;
+async fn a_million_items_are_the_limit_in_the_embedded_queue() {
+    a_million_items_are_the_limit(up(product(1).await).await).await;
+}
+
+#[tokio::test]
+async fn a_million_items_are_the_limit_in_redis() {
+    let place = redis::place();
+    let env = [("POSTRIDER_REDIS__URL", &*place.url), ("POSTRIDER_REDIS__PREFIX", &place.prefix)];
+    a_million_items_are_the_limit(up_with(product(1).await, &env).await).await;
+}
+
+async fn a_million_items_are_the_limit(up: Up) {
     let body = |count: usize, id: &str| {
         let ids = vec![format!("\"{id}\""); count].join(",");
         format!(

@@ -1,12 +1,16 @@
 //! What is declared is compared before anything begins; and what runs beside what.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use jobs::contract::{JobId, LaneName, TenantId};
+use jobs::contract::{
+    JobId, LaneName, TenantId,
+    ports::{FollowUp, FollowUps},
+};
 use postrider::{
     app::{App, Embedded},
+    follow_ups::Followers,
     intake::{JobRequest, Producer},
-    queue::{Ask, Submission},
+    queue::{Ask, JobFilter, Submission},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -14,6 +18,7 @@ use tempfile::TempDir;
 use super::facade::{ended, product, submitted, up};
 use crate::{
     cli::program::{command, finish, path},
+    store::run,
     support::eventually_ok,
 };
 
@@ -100,4 +105,31 @@ async fn two_jobs_of_a_resource_run_at_once_and_the_tenant_s_other_work_beside_t
     // then
     let claimed: BTreeSet<JobId> = claimed.iter().map(|job| job.lease.id).collect();
     assert_eq!(claimed, BTreeSet::from([ids[0], ids[1], ids[5]]));
+}
+
+#[tokio::test]
+async fn what_follows_under_one_key_is_taken_in_once_and_all_of_it() {
+    // given
+    let dir = TempDir::new().unwrap();
+    let mut config = crate::support::defaults();
+    config.data_dir = dir.path().join("data");
+    let app = App::open(config, Embedded::Yes).await.unwrap();
+    let followers = Followers::new(Arc::clone(&app.queue), app.intake.clone());
+    let jobs = |count: usize| -> Vec<FollowUp> {
+        let payload = |n| json!({"event": "ticket.updated", "data": {"n": n}});
+        (0..count).map(|n| FollowUp { kind: "webhook-delivery", payload: payload(n) }).collect()
+    };
+    // when it is said again by another run of the same job
+    for fence in [1, 2] {
+        followers.submit_all(&run(1, fence), "bulk:1:1", jobs(500)).await.unwrap();
+    }
+    followers.submit_all(&run(1, 2), "bulk:1:2", jobs(2)).await.unwrap();
+    // then
+    let filter = JobFilter { limit: 1_000, ..JobFilter::default() };
+    assert_eq!(app.queue.jobs(&filter).await.unwrap().len(), 502);
+    // and of what is refused nothing is taken in
+    let mut wrong = jobs(3);
+    wrong[2].payload = json!({"event": "no event"});
+    assert!(followers.submit_all(&run(1, 2), "bulk:1:3", wrong).await.is_err());
+    assert_eq!(app.queue.jobs(&filter).await.unwrap().len(), 502);
 }
