@@ -78,7 +78,8 @@ macro_rules! on_conn {
     };
 }
 
-pub(super) use {on, on_conn};
+pub(crate) use on;
+pub(super) use on_conn;
 
 impl Db {
     /// Begins a transaction that writes. On SQLite it takes the write lock now: one that began by

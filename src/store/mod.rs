@@ -34,6 +34,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
+pub(crate) use self::db::on;
 pub use self::{
     db::Db,
     delivery_log::{AttemptLine, DeliveryRecord},

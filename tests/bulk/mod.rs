@@ -8,5 +8,6 @@ mod desk;
 mod facade;
 mod host;
 mod own;
+mod samples;
 mod select;
 mod start;

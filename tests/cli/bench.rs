@@ -3,10 +3,11 @@
 use std::fs;
 
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
 use super::program::{Finished, command, finish, path, run};
-use crate::support::redis;
+use crate::support::{postgres, redis};
 
 /// Few jobs: a test wants to see that figures come out, not what they are.
 const SHORT: [&str; 7] = ["--jobs", "300", "--waiting", "1000", "--runs", "1", "--json"];
@@ -104,6 +105,36 @@ async fn webhooks_are_measured_beside_a_bare_loop_and_beside_one_that_hangs() {
     let beside = all.iter().find(|f| f["figure"] == "p99 beside one that hangs").unwrap();
     assert_eq!(beside["promised_at_most"], 2_000.0);
     assert!(beside["value"].as_f64().unwrap() > 0.0, "{beside}");
+}
+
+/// Figures of bulk jobs, of both databases.
+fn bulk_figures(document: &Value) {
+    let names = figures(document, "bulk");
+    let of = |database: &str| {
+        ["loop by hand", "bulk-update", "job taken in", "of the loop"]
+            .map(|name| format!("{database}: {name}"))
+    };
+    assert_eq!(names, [of("SQLite"), of("Postgres")].concat());
+    let all = document["figures"].as_array().unwrap();
+    assert!(all.iter().all(|figure| figure["value"].as_f64().unwrap() > 0.0), "{document}");
+    let shares = all.iter().filter(|figure| figure["promised_at_least"] == 50.0);
+    assert_eq!(shares.count(), 2);
+}
+
+#[tokio::test]
+async fn bulk_jobs_are_measured_beside_a_loop_in_the_databases_that_there_are() {
+    // On servers of ours, in a schema that is gone afterwards,
+    let mut command = command(&[&["bench", "bulk", "--records", "1300"][..], &SHORT].concat());
+    command.env("POSTRIDER_REDIS__URL", redis::server());
+    command.env("POSTRIDER_STORE__URL", postgres::schema().await);
+    let document = finish(command).await.with(0).json();
+    bulk_figures(&document);
+    assert_eq!(document["records"], 1_300);
+    let mut server = PgConnection::connect(&postgres::server()).await.unwrap();
+    let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'postrider_bench_%'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&mut server).await.unwrap(), 0);
+    // and embedded, with a Postgres of the benchmark's own.
+    bulk_figures(&measured("bulk", &["--queue", "sqlite", "--records", "700"]).await);
 }
 
 #[tokio::test]

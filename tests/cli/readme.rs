@@ -3,6 +3,7 @@
 use std::{path::Path, process::Stdio};
 
 use serde_json::Value;
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -31,6 +32,19 @@ fn blocks() -> Vec<String> {
 fn block(beginning: &str) -> String {
     let found = blocks().into_iter().find(|block| block.starts_with(beginning));
     found.unwrap_or_else(|| panic!("the README shows nothing that begins with {beginning}"))
+}
+
+/// The product of the section on bulk jobs, in `data`; the URL of its database.
+async fn desk(data: &Path) -> String {
+    let file = data.join("desk.sqlite");
+    std::fs::create_dir_all(data).unwrap();
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let mut desk = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = include_str!("../../config/samples/desk.sql");
+    sqlx::raw_sql(sql).execute(&mut desk).await.unwrap();
+    desk.close().await.unwrap();
+    std::fs::write(data.join("resources.toml"), block("[databases.desk]")).unwrap();
+    format!("sqlite://{}", file.display())
 }
 
 /// Runs a block as a shell does, where the README's façade is this one; what it printed.
@@ -83,6 +97,49 @@ async fn every_example_for_callers_does_what_the_text_says() {
     let file = block("export POSTRIDER_CLIENT_URL").replace("job_01J…", id);
     let said = run(&up, &file, &[]).await;
     assert_eq!(said, format!("2 jobs accepted in 1 request\n{id} completed\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_of_bulk_jobs_does_what_the_text_says() {
+    // given the README's process, with what the README declares
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("my-data");
+    let url = desk(&data).await;
+    let mut up = command(&["up", "--data", path(&data), "--listen", "127.0.0.1:0"]);
+    up.env("DESK_DATABASE_URL", &url);
+    let up = Up::spawn(up, dir).await;
+    let desk = ("DESK_DATABASE_URL", url.clone());
+    // when each of its bulk jobs is submitted and has ended
+    let curl = "curl http://127.0.0.1:8080/jobs/bulk-update";
+    let scripts: Vec<_> = blocks().into_iter().filter(|b| b.starts_with(curl)).collect();
+    let mut counts = Vec::new();
+    let mut ids = Vec::new();
+    for script in &scripts {
+        let receipt: Value = serde_json::from_str(&run(&up, script, &[]).await).unwrap();
+        let id = receipt["data"]["job_id"].as_str().unwrap().to_owned();
+        let job = reqwest::Client::new()
+            .get(format!("{}/jobs/{id}", up.told("url")))
+            .bearer_auth(up.told("key"))
+            .header("prefer", "wait=30");
+        let job: Value = job.send().await.unwrap().json().await.unwrap();
+        let job = &job["data"];
+        assert_eq!(job["status"], "completed", "{job}");
+        counts.push(["processed_items", "failed_items"].map(|name| job[name].as_u64().unwrap()));
+        ids.push(id);
+    }
+    // then it has changed the records that it was about,
+    assert_eq!(counts, [[3, 1], [3, 0], [2, 0]]);
+    let file = url.strip_prefix("sqlite://").unwrap();
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut desk_file = SqliteConnection::connect_with(&options).await.unwrap();
+    let statuses = "SELECT group_concat(status, ' ') FROM (SELECT status FROM tickets ORDER BY id)";
+    let statuses: String = sqlx::query_scalar(statuses).fetch_one(&mut desk_file).await.unwrap();
+    assert_eq!(statuses, "open closed solved solved solved open");
+    // and the errors of the first are what the export says.
+    let export = block("postrider jobs errors").replace("job_01J…", &ids[0]);
+    let csv = run(&up, &export, &[desk]).await;
+    assert!(csv.starts_with("item_id,code,message\nt-901,not_found,"), "{csv}");
+    assert_eq!(csv.lines().count(), 2);
 }
 
 #[test]

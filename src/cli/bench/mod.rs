@@ -1,11 +1,13 @@
 //! `postrider bench`: how fast the queue, its workers and the façade are, measured on this machine.
 //!
 //! One file is one measurement: `enqueue`, `drain`, `life` (beside `ceiling`, what bare Lua reaches with
-//! the same data), `latency`, `later`, `lanes`, `waiting`, `fairness`, `memory`, `idle`, `webhooks` (to a `sink`). They work in a
+//! the same data), `latency`, `later`, `lanes`, `waiting`, `fairness`, `memory`, `idle`. They work in a
 //! `place` (a server, or embedded), each on fresh `ground`, with jobs of kind `noop` from `load`, which
 //! a `crew` of worker processes carries out; `figures` are shown by `report` and drawn by `plot`.
+//! `webhooks` (to a `sink`) and `bulk` (beside a `postgres`) have the whole program there, a `house`.
 //! `facade` is for itself: callers, and the façade that they ask.
 
+mod bulk;
 mod ceiling;
 mod crew;
 mod drain;
@@ -14,6 +16,7 @@ mod facade;
 mod fairness;
 mod figures;
 mod ground;
+mod house;
 mod idle;
 mod lanes;
 mod latency;
@@ -26,6 +29,7 @@ mod parts;
 mod place;
 mod plan;
 mod plot;
+mod postgres;
 mod progress;
 mod report;
 mod server;
@@ -52,7 +56,10 @@ use super::{Failure, Globals, Out, signals};
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = HELP)]
 pub struct BenchArgs {
-    /// What to measure.
+    /// Only these measurements.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT,…")]
+    pub only: Vec<Measurement>,
+    /// How thoroughly.
     #[command(flatten)]
     pub plan: Plan,
     /// The façade, or a part to play.
@@ -66,8 +73,11 @@ is gone afterwards. On a server of yours, everything lies under a prefix of its 
 afterwards; other traffic on it falsifies the figures. Jobs are no-ops with a payload of 200 bytes, and \
 take the way of all jobs: leases, a limited lane, fences, retries, status and history.
 
-webhooks are measured beside a loop of hyper and nothing else, with as many connections as deliveries are
+webhooks are measured beside a loop of hyper and nothing else, with as many connections as deliveries are \
 made at once. It is about twice as fast as one of reqwest.
+
+bulk has no no-ops: one job changes --records in SQLite, and in the Postgres at store.url, or a private \
+one if one is installed, in a schema of its own that is removed afterwards.
 
 enqueue, latency and worker play one part each, for a harness that compares engines: `worker` appends \
 `<unix time> <jobs done>` lines to $CNT/<pid>.cnt, and writes what each job waited, in ms, to \
@@ -78,6 +88,8 @@ $CNT/lat.json when it ends; $RPORT names a Redis on 127.0.0.1.";
 pub enum Part {
     /// Measure a façade at which thousands of callers wait: its memory, and how long submissions take.
     Facade(FacadeArgs),
+    /// Measure bulk jobs only: the same as --only bulk.
+    Bulk(Plan),
     /// Enqueue no-op jobs and print `RATE <jobs a second>`.
     Enqueue(EnqueueArgs),
     /// Enqueue no-op jobs one by one, each with the moment at which it was submitted.
@@ -94,16 +106,22 @@ pub enum Part {
 pub async fn run(args: &BenchArgs, globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
     match &args.part {
         Some(Part::Facade(args)) => facade::run(args, globals, out).await,
+        Some(Part::Bulk(plan)) => measure(&[Measurement::Bulk], plan, globals, out).await,
         Some(Part::Enqueue(args)) => parts::enqueue(args, globals, out).await,
         Some(Part::Latency(args)) => parts::latency(args, globals).await,
         Some(Part::Worker(args)) => parts::worker(args, globals).await,
-        None => measure(&args.plan, globals, out).await,
+        None => measure(&args.only, &args.plan, globals, out).await,
     }
 }
 
 /// Measures what the plan names, and says what it found.
-async fn measure(plan: &Plan, globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
-    let measurements = plan.measurements()?;
+async fn measure(
+    only: &[Measurement],
+    plan: &Plan,
+    globals: &Globals,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    let measurements = plan.measurements(only)?;
     let shutdown = signals::shutdown()?;
     let place = Place::open(plan.queue, globals).await?;
     note(format!("measuring on {}", place.describe()));

@@ -6,9 +6,13 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use tokio::sync::OnceCell;
+
 use super::{
     Adapter, Failure,
     ground::{Address, Ground},
+    note,
+    postgres::Postgres,
     server::{Private, Server},
 };
 use crate::{cli::Globals, config::Config};
@@ -22,7 +26,9 @@ pub(super) struct Place {
     grounds: AtomicU32,
     words: String,
     redis: Option<Redis>,
-    // Dropped last: the server of our own has its socket in it.
+    /// Found when it is first asked for.
+    postgres: OnceCell<Option<Postgres>>,
+    // Dropped last: servers of our own have their sockets in it.
     dir: Directory,
 }
 
@@ -54,7 +60,8 @@ impl Place {
         };
         let mark = format!("postrider-bench-{}", ulid::Ulid::generate());
         let config_file = globals.config.clone();
-        Ok(Self { config, config_file, mark, grounds: AtomicU32::new(0), words, redis, dir })
+        let (grounds, postgres) = (AtomicU32::new(0), OnceCell::new());
+        Ok(Self { config, config_file, mark, grounds, words, redis, postgres, dir })
     }
 
     /// In words.
@@ -108,8 +115,31 @@ impl Place {
         Ok(dir)
     }
 
-    /// Removes all that this run left on the server.
+    /// The URL of a schema of its own in a Postgres; none where there is no Postgres.
+    pub(super) async fn postgres_schema(&self) -> Result<Option<String>, Failure> {
+        let find = || async {
+            let found = Postgres::find(&self.config.store.url, &self.dir.0).await?;
+            if let Some(postgres) = &found {
+                note(format!("with {}", postgres.describe()));
+            }
+            Ok::<_, Failure>(found)
+        };
+        let Some(postgres) = self.postgres.get_or_try_init(find).await? else { return Ok(None) };
+        let number = self.grounds.fetch_add(1, Ordering::Relaxed);
+        let url = postgres.schema(&format!("{}_{number}", self.schema_mark())).await?;
+        Ok(Some(url))
+    }
+
+    /// What the schemas of this run begin with.
+    fn schema_mark(&self) -> String {
+        self.mark.to_lowercase().replace('-', "_")
+    }
+
+    /// Removes all that this run left on servers.
     pub(super) async fn clear(&self) -> Result<(), Failure> {
+        if let Some(Some(postgres)) = self.postgres.get() {
+            postgres.clear(&self.schema_mark()).await?;
+        }
         match self.server() {
             Some(server) => server.clear(&self.mark).await,
             None => Ok(()),

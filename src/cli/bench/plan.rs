@@ -5,16 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{
-    Failure, drain, enqueue, fairness, figures::Figure, idle, lanes, latency, later, life, memory,
-    place::Place, waiting, webhooks,
+    Failure, bulk, drain, enqueue, fairness, figures::Figure, idle, lanes, latency, later, life,
+    memory, place::Place, waiting, webhooks,
 };
 
-/// What is to be measured, and how thoroughly.
+/// How thoroughly to measure.
 #[derive(Debug, Clone, Args)]
 pub struct Plan {
-    /// Only these measurements.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT,…")]
-    pub only: Vec<Measurement>,
     /// Jobs of each measurement.
     #[arg(long, default_value_t = 50_000, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
@@ -23,6 +20,10 @@ pub struct Plan {
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(100..=100_000_000))]
     pub waiting: u32,
+    /// Records that a bulk job changes.
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub records: u32,
     /// Rounds; figures are medians.
     #[arg(long, default_value_t = 3, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=99))]
@@ -83,6 +84,8 @@ pub enum Measurement {
     Idle,
     /// Webhooks delivered a second, beside a bare loop of requests; and beside one that hangs.
     Webhooks,
+    /// Records that a bulk job changes a second, beside a loop of UPDATEs written by hand.
+    Bulk,
 }
 
 impl Measurement {
@@ -100,6 +103,7 @@ impl Measurement {
             Self::Memory => "memory",
             Self::Idle => "idle",
             Self::Webhooks => "webhooks",
+            Self::Bulk => "bulk",
         }
     }
 
@@ -122,22 +126,23 @@ impl Measurement {
             Self::Memory => memory::measure(plan, place).await,
             Self::Idle => idle::measure(place).await,
             Self::Webhooks => webhooks::measure(plan, place).await,
+            Self::Bulk => bulk::measure(plan, place).await,
         }
     }
 }
 
 impl Plan {
     /// What to measure: what was named, else all that the queue has.
-    pub(super) fn measurements(&self) -> Result<Vec<Measurement>, Failure> {
+    pub(super) fn measurements(&self, only: &[Measurement]) -> Result<Vec<Measurement>, Failure> {
         let fits = |what: &Measurement| self.queue == Adapter::Redis || !what.needs_redis();
-        if let Some(what) = self.only.iter().find(|what| !fits(what)) {
+        if let Some(what) = only.iter().find(|what| !fits(what)) {
             return Err(Failure::data(format!(
                 "--only {} asks the Redis server itself: there is none with --queue sqlite",
                 what.name()
             )));
         }
         let all = Measurement::value_variants().iter().copied();
-        let named = |what: &Measurement| self.only.is_empty() || self.only.contains(what);
+        let named = |what: &Measurement| only.is_empty() || only.contains(what);
         Ok(all.filter(|what| named(what) && fits(what)).collect())
     }
 }

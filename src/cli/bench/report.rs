@@ -81,6 +81,7 @@ fn document(plan: &Plan, place: &str, figures: &Figures) -> Value {
         "queue": plan.queue.name(),
         "jobs": plan.jobs,
         "waiting": plan.waiting,
+        "records": plan.records,
         "runs": plan.runs,
         "concurrency": plan.concurrency,
         "figures": figures,

@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 
 use crate::cli::Failure;
 
+/// How long the façade is asked to hold its answer, at most.
+const HELD: &str = "wait=20";
+
 /// A caller with a key.
 pub(super) struct Client {
     address: SocketAddr,
@@ -30,13 +33,32 @@ impl Client {
 
     /// `POST /jobs` with this body.
     pub(super) async fn submit(&self, body: &Value) -> Result<Answer, Failure> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/jobs")
+        self.ask(Method::POST, "/jobs", Bytes::from(body.to_string())).await
+    }
+
+    /// `GET /jobs/<id>`, answered when the job has ended.
+    pub(super) async fn ended(&self, id: &str) -> Result<Value, Failure> {
+        let Answer { status, mut body } =
+            self.ask(Method::GET, &format!("/jobs/{id}"), Bytes::new()).await?;
+        let job = body["data"].take();
+        if status != 200 || job["completed_at"].is_null() {
+            return Err(Failure::job(format!("{id} did not end: {status}, {}", job["status"])));
+        }
+        Ok(job)
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
+        let mut request = Request::builder();
+        if method == Method::GET {
+            request = request.header("prefer", HELD);
+        }
+        let request = request
+            .method(method)
+            .uri(path)
             .header(header::HOST, self.address.to_string())
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))
+            .body(Full::new(body))
             .map_err(|e| failed(&e))?;
         let stream = TcpStream::connect(self.address).await.map_err(|e| failed(&e))?;
         let (mut sender, connection) =

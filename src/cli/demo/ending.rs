@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::json;
 
-use super::{Teller, receiver::Heard, samples, story::Story};
+use super::{
+    Teller,
+    bulk::{self, Ended},
+    receiver::Heard,
+    samples,
+    story::Story,
+};
 use crate::{
     cli::{Failure, jobs::document},
     queue::{JobRecord, Status},
@@ -13,6 +19,8 @@ use crate::{
 /// All that the demo knows at its end.
 pub(super) struct Ending {
     jobs: Vec<JobRecord>,
+    /// The bulk jobs.
+    changed: Vec<Ended>,
     story: Story,
     refusal: String,
     took: Duration,
@@ -42,12 +50,14 @@ struct Mailbox {
 impl Ending {
     pub(super) fn new(
         jobs: Vec<JobRecord>,
+        changed: Vec<Ended>,
         story: Story,
         refusal: String,
         took: Duration,
         address: SocketAddr,
     ) -> Self {
-        Self { jobs, story, refusal, took, address, over_smtp: 0, heard: Vec::new() }
+        let (over_smtp, heard) = (0, Vec::new());
+        Self { jobs, changed, story, refusal, took, address, over_smtp, heard }
     }
 
     /// Tells it, or writes it down for programs.
@@ -74,6 +84,12 @@ impl Ending {
         for line in self.lessons() {
             teller.say(format!("  {line}"))?;
         }
+        teller.say(
+            paint.bold("What four bulk jobs changed, in the desk's database and in the queue:"),
+        )?;
+        for ended in &self.changed {
+            teller.say(format!("  {}: {}", ended.what, ended.words()))?;
+        }
         teller.say("")?;
         teller.say(paint.bold("Where the mails lie:"))?;
         teller.say(format!("  {}  (written as files)", mail.display()))?;
@@ -98,6 +114,7 @@ impl Ending {
             "refused": self.refusal,
             "over_smtp": self.over_smtp,
             "webhooks": self.heard,
+            "bulk": self.changed,
             "jobs": self.jobs.iter().map(document).collect::<Vec<_>>(),
         });
         Ok(teller.out.json(&document)?)
@@ -120,7 +137,7 @@ impl Ending {
     }
 
     fn words(&self, address: &str, mailbox: &Mailbox) -> String {
-        let way = if address == samples::OVER_SMTP { "over SMTP" } else { "as files" };
+        let way = if samples::OVER_SMTP.contains(&address) { "over SMTP" } else { "as files" };
         let lost = match mailbox.not_sent {
             0 => String::new(),
             count => format!(", {count} not sent"),
@@ -158,6 +175,8 @@ impl Ending {
                 "A webhook told of a job's end: refused {refused} times, then taken, signed anew each time."
             ));
         }
+        let tickets = self.heard.iter().filter(|heard| heard.event == bulk::TICKET_EVENT).count();
+        lessons.push(format!("{tickets} webhooks told of the tickets that a bulk job changed."));
         lessons.push(format!("What cannot be sent is refused at once: {}", self.refusal));
         lessons
     }

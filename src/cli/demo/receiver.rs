@@ -1,4 +1,5 @@
-//! The receiver of the demo's webhooks: it verifies every signature, refuses twice, and then accepts.
+//! The receiver of the demo's webhooks: it verifies every signature, refuses to hear of a job twice, and
+//! then accepts.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::samples;
+use super::{bulk, samples};
 use crate::{
     app::App,
     cli::Failure,
@@ -31,6 +32,8 @@ use crate::{
     webhooks::{SigningSecret, signature},
 };
 
+/// The event that it refuses twice.
+const JOB_EVENT: &str = "job.completed";
 /// The most that a webhook may be, in bytes.
 const LARGEST: usize = 512 << 10;
 
@@ -75,7 +78,7 @@ impl Receiver {
             description: Some("the demo's own receiver".to_owned()),
             url: format!("http://{}/", self.address).into(),
             format: Format::Standard,
-            events: vec!["job.*".to_owned()],
+            events: vec!["job.*".to_owned(), "ticket.*".to_owned()],
             headers: BTreeMap::new(),
             second: None,
             rate: None,
@@ -89,6 +92,13 @@ impl Receiver {
     /// All that it has heard.
     pub(super) fn heard(&self) -> Vec<Heard> {
         lock(&self.inner.heard).clone()
+    }
+
+    /// Whether it has taken all that it is told in a demo.
+    pub(super) fn has_all(&self) -> bool {
+        let heard = self.heard();
+        let taken = |event| heard.iter().filter(|one| one.event == event && one.accepted()).count();
+        taken(JOB_EVENT) > 0 && taken(bulk::TICKET_EVENT) >= bulk::TICKETS_TOLD
     }
 }
 
@@ -129,18 +139,19 @@ async fn hear(
     };
     let secret = lock(&inner.secret).clone();
     let verified = secret.is_some_and(|secret| verifies(&secret, &head.headers, &body.to_bytes()));
+    let event = text(&head.headers, "x-postrider-event").to_owned();
     let mut heard = lock(&inner.heard);
-    let status = match (verified, heard.len()) {
-        (false, _) => StatusCode::UNAUTHORIZED,
-        (true, 0) => StatusCode::SERVICE_UNAVAILABLE,
-        (true, 1) => StatusCode::INTERNAL_SERVER_ERROR,
-        (true, _) => StatusCode::OK,
+    let before = heard.iter().filter(|one| one.event == event).count();
+    let status = match (verified, event == JOB_EVENT, before) {
+        (false, ..) => StatusCode::UNAUTHORIZED,
+        (true, true, 0) => StatusCode::SERVICE_UNAVAILABLE,
+        (true, true, 1) => StatusCode::INTERNAL_SERVER_ERROR,
+        (true, ..) => StatusCode::OK,
     };
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, 1.into());
     }
     *response.status_mut() = status;
-    let event = text(&head.headers, "x-postrider-event").to_owned();
     heard.push(Heard { event, verified, answered: status.as_u16() });
     Ok(response)
 }

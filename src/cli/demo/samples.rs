@@ -15,12 +15,15 @@ const CAMPAIGN: &str = include_str!("../../../config/samples/campaign.toml");
 
 /// The tag by which the demo finds its jobs again.
 pub(super) const TAG: &str = "demo";
-/// The person whose mail the rehearsal server greylists once.
-pub(super) const GREYLISTED: &str = "grace@cobol.example";
+/// The people whose mails the rehearsal server greylists once.
+pub(super) const GREYLISTED: [&str; 3] =
+    ["grace@cobol.example", "hedy@hopping.example", "vint@gateway.example"];
 /// The person at whose mail the rehearsal server says once that the mailbox is too fast.
 pub(super) const SLOWED: &str = "edsger@shortest.example";
-/// The mailbox that sends through the rehearsal server.
-pub(super) const OVER_SMTP: &str = "sales@postrider.example";
+/// The mailboxes that send through the rehearsal server.
+pub(super) const OVER_SMTP: [&str; 2] = ["sales@postrider.example", TRIED_ONCE];
+/// The mailbox whose mails are tried once only.
+pub(super) const TRIED_ONCE: &str = "desk@postrider.example";
 
 /// The person the end of whose mail a webhook tells.
 pub(super) const CALLED_BACK: &str = "ada@analytical.example";
@@ -40,6 +43,11 @@ pub(super) struct Person {
 impl Person {
     pub(super) fn name(&self) -> String {
         format!("{} {}", self.first_name, self.last_name)
+    }
+
+    /// Whether the mail to them is tried once only.
+    pub(super) fn is_tried_once(&self) -> bool {
+        self.mailbox == TRIED_ONCE
     }
 }
 
@@ -80,7 +88,7 @@ impl Campaign {
     /// The job that writes to one person.
     pub(super) fn job(&self, person: &Person) -> Value {
         let callback: &[&str] = if person.email == CALLED_BACK { &[ENDPOINT] } else { &[] };
-        json!({
+        let mut job = json!({
             "type": "send",
             "tags": [TAG],
             "callback": callback,
@@ -95,7 +103,11 @@ impl Campaign {
                     "company": person.company,
                 },
             },
-        })
+        });
+        if person.is_tried_once() {
+            job["max_attempts"] = json!(1);
+        }
+        job
     }
 
     /// A job that must be refused: a display name that would smuggle a header into the mail.
@@ -121,8 +133,11 @@ mod tests {
         let mailbox =
             |email: &str| people.iter().find(|p| p.email == email).unwrap().mailbox.clone();
         assert!(people.iter().any(|person| person.email == CALLED_BACK));
-        assert_eq!(mailbox(GREYLISTED), OVER_SMTP);
-        assert_eq!(mailbox(SLOWED), OVER_SMTP);
+        let [grace, others @ ..] = GREYLISTED;
+        assert_eq!([mailbox(grace), mailbox(SLOWED)], [OVER_SMTP[0], OVER_SMTP[0]]);
+        // All that are tried once only fail, so that there is something to retry.
+        let once: Vec<_> = people.iter().filter(|person| person.is_tried_once()).collect();
+        assert_eq!(once.iter().map(|person| &person.email).collect::<Vec<_>>(), others.each_ref());
         // More than five over the mailbox that takes five: its lane must be parked.
         assert!(people.iter().filter(|p| p.mailbox.starts_with("news@")).count() > 5);
         assert!(MAILBOXES.contains("port = 2525"));

@@ -16,13 +16,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it on a free port. It greylists one recipient once, and at another one it says once
+    /// Starts it on a free port. It greylists some recipients once, and at another one it says once
     /// that the mailbox is too fast.
     pub(super) async fn start() -> Result<Self, Failure> {
         let say = |words: &str| [Act::Say(Phase::Rcpt, words.to_owned())];
-        let script = Script::new()
-            .recipient(GREYLISTED, say("451 4.7.1 Greylisted, please try again later"))
+        let mut script = Script::new()
             .recipient(SLOWED, say("421 4.7.28 Too many messages from this account, slow down"));
+        for email in GREYLISTED {
+            script = script.recipient(email, say("451 4.7.1 Greylisted, please try again later"));
+        }
         let rehearsal = Rehearsal::start(script).await.map_err(|e| {
             Failure::unavailable(format!("the rehearsal mail server cannot start: {e}"))
         })?;

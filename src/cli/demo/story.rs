@@ -98,7 +98,9 @@ impl Story {
     }
 
     fn ended(&mut self, job: &JobRecord) -> Option<String> {
-        if !job.status.is_final() || !self.first_time(job.id.to_string()) {
+        // With its status: a job that failed may be retried, and then end again.
+        let what = format!("{} {}", job.id, job.status.as_str());
+        if !job.status.is_final() || !self.first_time(what) {
             return None;
         }
         let name = self.name(job);
