@@ -36,7 +36,7 @@ async fn a_worker_that_slept_past_its_leases_sends_nothing_and_writes_nothing() 
     for job in taken_over {
         let runs = job.attempts.iter().map(|run| (run.worker.contains(&sleeper), &run.outcome));
         let runs: Vec<_> = runs.map(|(was_it, said)| (was_it, said.as_deref().unwrap())).collect();
-        assert_eq!(runs, [(true, "vanished"), (false, "completed")]);
+        assert_eq!(runs, [(true, "vanished"), (false, "completed")], "{:?}", job.error);
     }
     // and when it wakes, it ends as any other, and nothing that it says or does counts
     for (worker, _) in fleet.asleep.drain(..) {
