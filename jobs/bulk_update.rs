@@ -6,6 +6,7 @@
 //! changes nothing more the second time.
 
 mod check;
+mod decode;
 mod events;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ mod walk;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::contract::{
@@ -45,7 +46,7 @@ pub struct BulkUpdate {
 }
 
 /// Which records.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Selection {
     /// The records with these ids. An id that is there twice is changed once.
@@ -68,7 +69,7 @@ pub enum Selection {
 }
 
 /// A record with changes of its own.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// The record's id.
@@ -82,16 +83,6 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ItemId(pub String);
-
-impl<'de> Deserialize<'de> for ItemId {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        match Value::deserialize(from)? {
-            Value::String(text) => Ok(Self(text)),
-            Value::Number(number) if number.is_i64() => Ok(Self(number.to_string())),
-            _ => Err(de::Error::custom("expected an id: a text or a whole number")),
-        }
-    }
-}
 
 impl JsonSchema for ItemId {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -121,6 +112,7 @@ impl Job for BulkUpdate {
     const TIMEOUT: Duration = Duration::from_secs(86_400);
     const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
     const BULK: bool = true;
+    const OBJECTS_ONLY: bool = true;
 
     fn check(&self) -> Vec<Problem> {
         check::check(self)

@@ -153,6 +153,9 @@ impl<'a> Walk<'a> {
         if item.update.is_empty() {
             return Arc::clone(&self.shared);
         }
+        if self.shared.is_empty() {
+            return Arc::new(item.update.clone());
+        }
         let mut fields = (*self.shared).clone();
         fields.extend(item.update.iter().map(|(name, value)| (name.clone(), value.clone())));
         Arc::new(fields)
@@ -200,9 +203,13 @@ impl<'a> Walk<'a> {
         }
         let id = self.resource.id.read(given).map_err(|words| ("invalid_id", words))?;
         if let Selection::Items { .. } = self.job.selection {
-            let given = fields.iter().filter(|(name, _)| !self.action.set.contains_key(*name));
-            let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let problems = self.resource.check_fields(&self.action, &given, "");
+            let problems = if self.action.set.is_empty() {
+                self.resource.check_fields(&self.action, fields, "")
+            } else {
+                let given = fields.iter().filter(|(name, _)| !self.action.set.contains_key(*name));
+                let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+                self.resource.check_fields(&self.action, &given, "")
+            };
             if let Some(Problem { pointer, code, message }) = problems.into_iter().next() {
                 return Err((code, format!("{}: {message}", pointer.trim_start_matches('/'))));
             }

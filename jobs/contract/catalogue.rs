@@ -104,11 +104,18 @@ struct Of<J>(PhantomData<fn() -> J>);
 
 impl<J: Job> Typed for Of<J> {
     fn check(&self, payload: &Value, declared: &Resources) -> Result<Checked, Vec<Problem>> {
-        let job: J = serde_path_to_error::deserialize(payload).map_err(|e| {
-            vec![Problem::undecodable(pointer(e.path()), "invalid_payload", e.inner())]
+        // To know where something is wrong costs as much again; most payloads are right.
+        let job = J::deserialize(payload).or_else(|_| {
+            serde_path_to_error::deserialize::<_, J>(payload).map_err(|e| {
+                vec![Problem::undecodable(pointer(e.path()), "invalid_payload", e.inner())]
+            })
         })?;
-        if let Some(at) = list_for_object(payload, &serde_json::to_value(&job).unwrap_or_default())
-        {
+        let list = if J::OBJECTS_ONLY {
+            payload.is_array().then(String::new)
+        } else {
+            list_for_object(payload, &serde_json::to_value(&job).unwrap_or_default())
+        };
+        if let Some(at) = list {
             let words = "expected an object, got a list";
             return Err(vec![Problem::new(at, "invalid_payload", words)]);
         }

@@ -33,6 +33,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// Whether it is about many items that end one by one: its payloads may be long, its items have
     /// errors of their own.
     const BULK: bool = false;
+    /// Whether the types inside the payload refuse a list where an object belongs, as serde's own do not.
+    /// Then a long payload need not be looked through for that.
+    const OBJECTS_ONLY: bool = false;
 
     /// Everything wrong with the payload that can be seen without asking anybody.
     fn check(&self) -> Vec<Problem> {

@@ -81,21 +81,21 @@ impl Resource {
     /// What is wrong with these fields for an action, with pointers that begin with `at`.
     pub fn check_fields(&self, action: &Action, fields: &Fields, at: &str) -> Vec<Problem> {
         let check = |(name, value): (&String, &Value)| {
-            let at = format!("{at}/{}", escaped(name));
+            let at = || format!("{at}/{}", escaped(name));
             let Some(field) = self.fields.get(name).filter(|field| field.change) else {
                 let words = format!(
                     "{} has no field {name:?} that can be changed; it has {}",
                     self.name,
                     self.changeable()
                 );
-                return Some(Problem::new(at, "unknown_field", words));
+                return Some(Problem::new(at(), "unknown_field", words));
             };
             if !action.takes(name) {
                 let words =
                     format!("this action does not take {name}; it takes {}", action.taken());
-                return Some(Problem::new(at, "field_not_taken", words));
+                return Some(Problem::new(at(), "field_not_taken", words));
             }
-            field.flaw(value).map(|words| Problem::new(at, "invalid_value", words))
+            field.flaw(value).map(|words| Problem::new(at(), "invalid_value", words))
         };
         fields.iter().filter_map(check).collect()
     }

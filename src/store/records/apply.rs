@@ -43,7 +43,7 @@ impl Applying<'_> {
     pub(super) async fn all(mut self, batches: &[Batch<'_>]) -> Result<Outcome, Trouble> {
         for batch in batches {
             match self.care {
-                Care::None => self.statement(&batch.sql, &batch.rows).await?,
+                Care::None => self.statement(batch, &batch.rows).await?,
                 Care::Halves => self.halves(batch).await?,
             }
         }
@@ -54,7 +54,7 @@ impl Applying<'_> {
         let mut parts = vec![&batch.rows[..]];
         while let Some(rows) = parts.pop() {
             self.control("SAVEPOINT part").await?;
-            match self.statement(&batch.sql, rows).await {
+            match self.statement(batch, rows).await {
                 Ok(()) => self.control("RELEASE SAVEPOINT part").await?,
                 Err(Trouble::Refused(refusal)) => {
                     self.control("ROLLBACK TO SAVEPOINT part").await?;
@@ -72,6 +72,28 @@ impl Applying<'_> {
         Ok(())
     }
 
+    /// Whether the statement changed every record, on SQLite: there each answer costs as much as a change,
+    /// and mostly the number says all. Where it does not, nothing was done.
+    async fn changes_all(
+        &mut self,
+        batch: &Batch<'_>,
+        rows: &[Row<'_>],
+        bound: &str,
+    ) -> Result<bool, Trouble> {
+        if !matches!(self.tx, Tx::Lite(_)) || self.planned.is_some() || rows.len() < 2 {
+            return Ok(false);
+        }
+        self.control("SAVEPOINT counted").await?;
+        let changed = count(self.tx, &batch.counting, bound, self.tenant).await;
+        let all = matches!(changed, Ok(changed) if changed == rows.len() as u64);
+        if !all {
+            self.control("ROLLBACK TO SAVEPOINT counted").await?;
+        }
+        self.control("RELEASE SAVEPOINT counted").await?;
+        changed?;
+        Ok(all)
+    }
+
     async fn control(&mut self, sql: &'static str) -> Result<(), Trouble> {
         on_conn!(Tx, &mut *self.tx, c => {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **c).await.map(|_| ())
@@ -79,13 +101,18 @@ impl Applying<'_> {
         Ok(())
     }
 
-    async fn statement(&mut self, sql: &Arc<str>, rows: &[Row<'_>]) -> Result<(), Trouble> {
-        let done: HashSet<String> =
-            texts(self.tx, sql, &batch::bind(rows), self.tenant).await?.into_iter().collect();
+    async fn statement(&mut self, batch: &Batch<'_>, rows: &[Row<'_>]) -> Result<(), Trouble> {
+        let bound = batch::bind(rows);
+        let all = self.changes_all(batch, rows, &bound).await?;
+        let done: HashSet<String> = if all {
+            HashSet::new()
+        } else {
+            texts(self.tx, &batch.telling, &bound, self.tenant).await?.into_iter().collect()
+        };
         for row in rows {
             let id = &row.change.id;
             let was_done = || self.planned.is_some_and(|planned| planned.ids.contains(id));
-            if done.contains(id) || (self.forgets && was_done()) {
+            if all || done.contains(id) || (self.forgets && was_done()) {
                 self.outcome.done.push(Changed { ordinal: row.change.ordinal, id: id.clone() });
             } else {
                 self.outcome.errors.push(ItemError::not_found(row.change));
@@ -93,6 +120,14 @@ impl Applying<'_> {
         }
         Ok(())
     }
+}
+
+/// How many records a statement over rows changed.
+async fn count(tx: &mut Tx, sql: &Arc<str>, rows: &str, tenant: &str) -> Result<u64, sqlx::Error> {
+    on_conn!(Tx, tx, c => {
+        let done = sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(rows).bind(tenant);
+        done.execute(&mut **c).await.map(|done| done.rows_affected())
+    })
 }
 
 /// The texts that a statement over rows answers.

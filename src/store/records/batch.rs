@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fmt::Write,
     sync::Arc,
 };
 
 use jobs::contract::{Moment, ports::Change};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Fill, Table,
@@ -18,7 +19,10 @@ use super::{
 
 /// Records that one statement changes.
 pub(super) struct Batch<'c> {
-    pub(super) sql: Arc<str>,
+    /// The statement.
+    pub(super) counting: Arc<str>,
+    /// The same, answering the ids of the records that it changed.
+    pub(super) telling: Arc<str>,
     pub(super) rows: Vec<Row<'c>>,
 }
 
@@ -98,35 +102,43 @@ fn batch<'c>(
     let mut filled: Vec<&String> = fills.keys().collect();
     filled.sort();
     columns.extend(filled.into_iter().cloned());
-    let sql = deed.statement(shape, &columns, given).into();
-    let writer = RowWriter { shape, names, columns: &columns, fills: &fills, at };
-    Batch { sql, rows: changes.iter().map(|change| writer.row(change)).collect() }
+    let sql = deed.statement(shape, &columns, given);
+    let telling = format!("{sql} RETURNING {}", shape.changed_id()).into();
+    let classes = columns.iter().map(|column| shape.columns.class(column)).collect();
+    let id_class = shape.columns.class(&table.id);
+    let writer =
+        RowWriter { shape, names, columns: &columns, classes, id_class, fills: &fills, at };
+    let rows = changes.iter().map(|change| writer.row(change)).collect();
+    Batch { counting: sql.into(), telling, rows }
 }
 
 struct RowWriter<'a> {
     shape: &'a Shape<'a>,
     names: &'a [&'a str],
     columns: &'a [String],
+    classes: Vec<Class>,
+    id_class: Class,
     fills: &'a HashMap<String, Fill>,
     at: Moment,
 }
 
 impl RowWriter<'_> {
     fn row<'c>(&self, change: &'c Change) -> Row<'c> {
-        let (table, columns) = (self.shape.table, self.shape.columns);
-        let mut row = Map::new();
-        row.insert("pr_id".to_owned(), id(change, &columns.class(&table.id)));
+        let table = self.shape.table;
+        let mut json = format!("{{\"pr_id\":{}", id(change, &self.id_class));
         for (n, column) in self.columns.iter().enumerate() {
-            let class = columns.class(column);
+            let class = &self.classes[n];
             let cell = match self.names.get(n) {
                 Some(name) => {
-                    encode::cell(&change.fields[*name], &table.resource.fields[*name], &class)
+                    encode::cell(&change.fields[*name], &table.resource.fields[*name], class)
                 }
-                None => self.filled(column, change, &class),
+                None => self.filled(column, change, class),
             };
-            row.insert(value(n), cell);
+            // A name of ours needs no escaping; to write to a text does not fail.
+            let _ = write!(json, ",\"{}\":{cell}", value(n));
         }
-        Row { change, json: Value::Object(row).to_string() }
+        json.push('}');
+        Row { change, json }
     }
 
     fn filled(&self, column: &str, change: &Change, class: &Class) -> Value {

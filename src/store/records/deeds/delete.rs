@@ -18,29 +18,26 @@ impl Deed for Delete {
             // When it was first deleted stays.
             Some(soft) => format!(
                 "UPDATE {} SET {soft} = coalesce(t.{soft}, v.pr_0) FROM {} \
-                 WHERE {} RETURNING {}",
+                 WHERE {}",
                 shape.target(),
                 shape.rows(columns),
                 shape.in_rows(),
-                shape.changed_id(),
                 soft = name(soft)
             ),
             None if shape.columns.lite => format!(
-                "DELETE FROM {} WHERE {}{} AND t.{} IN (SELECT v.pr_id FROM {}) RETURNING {}",
+                "DELETE FROM {} WHERE {}{} AND t.{} IN (SELECT v.pr_id FROM {})",
                 shape.target(),
                 // An index of the tenant must not be preferred to the one of the id.
                 if shape.is_found_by_id() { "+" } else { "" },
                 shape.of_tenant("$2"),
                 name(&shape.table.id),
-                shape.rows(columns),
-                shape.changed_id()
+                shape.rows(columns)
             ),
             None => format!(
-                "DELETE FROM {} USING {} WHERE {} RETURNING {}",
+                "DELETE FROM {} USING {} WHERE {}",
                 shape.target(),
                 shape.rows(columns),
-                shape.in_rows(),
-                shape.changed_id()
+                shape.in_rows()
             ),
         }
     }

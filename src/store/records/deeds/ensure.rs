@@ -17,10 +17,9 @@ impl Deed for Ensure {
     fn statement(&self, shape: &Shape<'_>, columns: &[String], _given: usize) -> String {
         format!(
             // The id is said again, so that a record that is there is answered like one that is made.
-            "{} DO UPDATE SET {id} = excluded.{id} WHERE {} RETURNING {}",
+            "{} DO UPDATE SET {id} = excluded.{id} WHERE {}",
             insert(shape, columns),
             is_the_tenants(shape),
-            shape.changed_id(),
             id = name(&shape.table.id)
         )
     }

@@ -18,8 +18,8 @@ pub(super) trait Deed: Sync {
     /// Columns that a row has beside those that were given, and what they are filled with.
     fn fills(&self, table: &Table) -> Vec<(String, Fill)>;
 
-    /// The statement for rows with these columns, of which the first `given` were given. It answers the
-    /// ids of the records that it was done to.
+    /// The statement for rows with these columns, of which the first `given` were given. `RETURNING` can be
+    /// put behind it, for the ids of the records that it was done to.
     fn statement(&self, shape: &Shape<'_>, columns: &[String], given: usize) -> String;
 
     /// Whether a record is not found again once it was done.

@@ -19,12 +19,11 @@ impl Deed for Update {
             shape.table.soft_delete.as_ref().is_some_and(|soft| columns[..given].contains(soft));
         let alive = if restores { String::new() } else { shape.alive() };
         format!(
-            "UPDATE {} SET {} FROM {} WHERE {}{alive} RETURNING {}",
+            "UPDATE {} SET {} FROM {} WHERE {}{alive}",
             shape.target(),
             assignments(columns),
             shape.rows(columns),
-            shape.in_rows(),
-            shape.changed_id()
+            shape.in_rows()
         )
     }
 }

@@ -24,11 +24,10 @@ impl Deed for Upsert {
             changes.push(format!("{0} = excluded.{0}", name(&shape.table.id)));
         }
         format!(
-            "{} DO UPDATE SET {} WHERE {} RETURNING {}",
+            "{} DO UPDATE SET {} WHERE {}",
             insert(shape, columns),
             changes.join(", "),
-            is_the_tenants(shape),
-            shape.changed_id()
+            is_the_tenants(shape)
         )
     }
 }
