@@ -25,6 +25,19 @@ impl Process {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
+    /// Waits until SIGSTOP has stopped it: a thread of it runs on until it is reached.
+    pub async fn stopped(&self) {
+        eventually("all of its threads are stopped", || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+            tasks.flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                // The state stands behind the name, which is in parentheses.
+                stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('T'))
+            })
+        })
+        .await;
+    }
+
     /// Whether it has not ended.
     pub fn is_up(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

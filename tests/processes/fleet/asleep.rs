@@ -27,6 +27,8 @@ async fn a_worker_that_slept_past_its_leases_sends_nothing_and_writes_nothing() 
     // when one of them is stopped, and all others go on
     let sleeper = format!("-{}-", fleet.workers[0].id());
     fleet.put_to_sleep(0);
+    // One that is not quite asleep would go on with what the mail server says now.
+    fleet.asleep[0].0.stopped().await;
     fleet.sink.release();
     // then its jobs are taken over, and end
     fleet.drained(MINUTE).await;
