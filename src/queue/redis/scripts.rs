@@ -56,9 +56,9 @@ scripts! {
     CANCEL = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("cancel");
     RETRY = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("retry");
     DISCARD = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("discard");
-    PARK = DRAINS SHARD, LIMITS, LANES, part!("park");
-    PAUSE = DRAINS SHARD, LIMITS, LANES, part!("pause");
-    POLICY = DRAINS SHARD, LIMITS, LANES, part!("policy");
+    PARK = DRAINS SHARD, TICKETS, LIMITS, LANES, part!("park");
+    PAUSE = DRAINS SHARD, TICKETS, LIMITS, LANES, part!("pause");
+    POLICY = DRAINS SHARD, TICKETS, LIMITS, LANES, part!("policy");
     DRAW = DRAINS SHARD, LIMITS, part!("draw");
     DRAW_SHARED = DRAINS SHARD, LIMITS, part!("draw_shared");
     RETURN_SHARED = DRAINS SHARD, LIMITS, part!("return_shared");
