@@ -149,17 +149,7 @@ impl Store {
     ///
     /// When the store is out of reach.
     pub async fn prune_accounts(&self, before: Moment, max: u32) -> Result<u64, StoreError> {
-        let mut removed = 0;
-        // The errors first: what is left when this breaks off is found again.
-        for sql in [PRUNE_ERRORS, PRUNE] {
-            removed = on!(&self.writer, p => sqlx::query(sql)
-                .bind(before.millis())
-                .bind(i64::from(max))
-                .execute(p)
-                .await
-                .map(|done| done.rows_affected()))?;
-        }
-        Ok(removed)
+        self.prune_with([PRUNE_ERRORS, PRUNE], before, max).await
     }
 }
 

@@ -32,6 +32,7 @@ mod vault;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use jobs::contract::Moment;
 use serde::Deserialize;
 
 pub(crate) use self::db::on;
@@ -139,6 +140,26 @@ impl Store {
                 READY_WITHIN.as_secs()
             ))),
         }
+    }
+
+    /// Removes at most `max` things from before a moment, and first what hangs on them: what is left when
+    /// this breaks off is found again. How many.
+    async fn prune_with(
+        &self,
+        [hanging, things]: [&'static str; 2],
+        before: Moment,
+        max: u32,
+    ) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for sql in [hanging, things] {
+            removed = db::on!(&self.writer, p => sqlx::query(sql)
+                .bind(before.millis())
+                .bind(i64::from(max))
+                .execute(p)
+                .await
+                .map(|done| done.rows_affected()))?;
+        }
+        Ok(removed)
     }
 
     /// Closes all connections; on SQLite this also folds the journal into the file.
