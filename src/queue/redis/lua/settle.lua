@@ -15,7 +15,7 @@
 -- fence was stale.
 local most = tonumber(ARGV[2])
 local byte, sub = string.byte, string.sub
-local COUNT, FENCE, ORDER, FIRST_FENCE = 27, 31, 41, '0000000001'
+local MANY, FENCE, ORDER, FIRST_FENCE = 27, 31, 41, '0000000001'
 local DONE = byte('C')
 local reply = {}
 
@@ -57,7 +57,7 @@ end
 local function complete_members(order)
   local head, number = place_of(sub(order, 1, 26))
   if not head or byte(order, ORDER) ~= DONE or sub(order, FENCE, ORDER - 1) ~= FIRST_FENCE then return false end
-  local take, count = take_with(head, number), tonumber(sub(order, COUNT, FENCE - 1))
+  local take, count = take_with(head, number), tonumber(sub(order, MANY, FENCE - 1))
   if not take then return false end
   local place = number - take.first
   if sub(take.records, place * RECORD + 1, (place + count) * RECORD) ~= string.rep(take.held, count) then
@@ -110,7 +110,7 @@ local function read_orders()
       reply[place + 1] = string.rep('c', count)
       for more = 2, count do reply[place + more] = '' end
     else
-      count = tonumber(sub(order, COUNT, FENCE - 1))
+      count = tonumber(sub(order, MANY, FENCE - 1))
       local head, number = sub(order, 1, 26), nil
       if count > 1 then head, number = place_of(head) end
       for more = 1, count do
