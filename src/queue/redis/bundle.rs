@@ -7,7 +7,6 @@ use jobs::contract::{JobId, LaneName, TenantId};
 
 use super::{
     error::corrupt,
-    keys::SEPARATOR,
     submitted::{Before, Given, STAMP, Submitted, number},
 };
 use crate::queue::{NewJob, Priority, QueueError};
@@ -19,11 +18,6 @@ const WAITS: &[u8; 32] = b"w0000000000000000000000000000000";
 /// The length of an offset, and of a job's number.
 const OFFSET: usize = 7;
 const NUMBER: usize = 4;
-
-/// Where the bundle with this head lies, below a shard's beginning.
-pub(super) fn key(base: &str, head: &str) -> String {
-    format!("{base}bundle{SEPARATOR}{head}")
-}
 
 /// Where the jobs of a submission are kept: by their places in it.
 #[derive(Debug, Default, PartialEq, Eq)]

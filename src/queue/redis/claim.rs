@@ -10,7 +10,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::{
     bundle,
     error::corrupt,
-    keys::{job_of, outer_fence, short},
+    keys::{self, job_of, outer_fence, short},
     overdue::{Overdue, SOON, Turn},
     reply::{Fields, parsed},
     scripts::CLAIM,
@@ -200,28 +200,13 @@ async fn admitted(
     if !pieces.iter().any(shared) {
         return Ok(pieces);
     }
-    let mut heads = Vec::new();
-    let mut places = Vec::new();
-    for one in pieces {
-        match one {
-            Piece::One(head) => {
-                places.push(None);
-                heads.push(head);
-            }
-            together @ Piece::Together(_) => places.push(Some(together)),
-        }
-    }
-    let order: Vec<JobId> = heads.iter().map(|head| head.id).collect();
-    let mut admitted = shared::admit(server, shard, heads).await?.into_iter().peekable();
-    let mut order = order.into_iter();
-    let next = places.into_iter().filter_map(|place| match place {
-        Some(together) => Some(together),
-        None => {
-            let id = order.next();
-            admitted.next_if(|head| Some(head.id) == id).map(Piece::One)
-        }
+    let heads = pieces.iter().filter_map(|piece| match piece {
+        Piece::One(head) => Some(head),
+        Piece::Together(_) => None,
     });
-    Ok(next.collect())
+    let refused = shared::refuse(server, shard, &heads.collect::<Vec<_>>()).await?;
+    let stays = |piece: &Piece| !matches!(piece, Piece::One(head) if refused.contains(&head.id));
+    Ok(pieces.into_iter().filter(stays).collect())
 }
 
 /// What the script says of a job that it took by itself.
@@ -335,7 +320,7 @@ async fn read(
             Piece::Together(taken) => {
                 let (first, last) = taken.range();
                 let mut part = redis::cmd("GETRANGE");
-                part.arg(bundle::key(base, &taken.head)).arg(first).arg(last);
+                part.arg(keys::bundle(base, &taken.head)).arg(first).arg(last);
                 parts.push(part);
             }
         }

@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     bundle,
     error::corrupt,
-    keys::{SEPARATOR, job_of, lane_id, short},
+    keys::{self, job_of, lane_id, short},
     reply::Fields,
     scripts::ENQUEUE,
     server::{Patience, Server},
@@ -187,7 +187,7 @@ fn arguments_of(
             count(bundle.before),
         ]);
         let text = bundle::text(&tenant, lane, &jobs, bundle)?;
-        texts.push(set(bundle::key(base, &short(first.id)), text));
+        texts.push(set(keys::bundle(base, &short(first.id)), text));
     }
     rows.push(count(sorted.single.len()));
     for index in sorted.single {
@@ -195,8 +195,7 @@ fn arguments_of(
         let Given { text, unique, apart } = Given::of(&tenant, lane, index, &jobs[index], INSIDE)?;
         rows.push(text);
         rows.extend(unique);
-        let key = || format!("{base}payload{SEPARATOR}{}", short(jobs[index].id));
-        texts.extend(apart.map(|payload| set(key(), payload)));
+        texts.extend(apart.map(|payload| set(keys::payload(base, jobs[index].id), payload)));
     }
     arguments.push(count(lanes.numbers.len()));
     arguments.append(&mut lanes.named);

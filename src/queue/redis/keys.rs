@@ -1,7 +1,7 @@
 //! Where things lie: shards, what their keys begin with, and ids.
 //!
-//! Keys below a shard's beginning are named by `lua/shard.lua` and used by scripts alone; nothing of
-//! the queue lies outside a shard.
+//! Keys below a shard's beginning are named by `lua/shard.lua` and used by scripts alone, but for those
+//! that are named here, too; nothing of the queue lies outside a shard.
 
 use jobs::contract::{JobId, LaneName, TenantId};
 
@@ -61,6 +61,16 @@ impl Shards {
 /// The fence that callers see.
 pub(super) fn outer_fence(shard: usize, fence: u64) -> u64 {
     ((shard as u64) << FENCE_BITS) | fence
+}
+
+/// Where the bundle with this head lies, below a shard's beginning.
+pub(super) fn bundle(base: &str, head: &str) -> String {
+    format!("{base}bundle{SEPARATOR}{head}")
+}
+
+/// Where the payload lies that a job keeps apart.
+pub(super) fn payload(base: &str, id: JobId) -> String {
+    format!("{base}payload{SEPARATOR}{}", short(id))
 }
 
 /// A lane's id in its shard.

@@ -4,9 +4,12 @@
 //! by the limits of their tenant, and draws on the shared ones in a second call; what these do not admit
 //! is given back, and its lane parked until they do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use jobs::contract::Moment;
+use jobs::contract::{JobId, Moment};
 
 use super::{
     claim::Head,
@@ -28,16 +31,13 @@ struct Refusal {
     limit: String,
 }
 
-/// Those of the claimed jobs that the shared limits of their lanes admit; the others are given back.
-pub(super) async fn admit(
+/// Gives those of the claimed jobs back that the shared limits of their lanes do not admit; which ones.
+pub(super) async fn refuse(
     server: &Server,
     shard: usize,
-    heads: Vec<Head>,
-) -> Result<Vec<Head>, QueueError> {
-    if heads.iter().all(|head| head.again.shared.is_none()) {
-        return Ok(heads);
-    }
-    let buckets = buckets_of(&heads)?;
+    heads: &[&Head],
+) -> Result<HashSet<JobId>, QueueError> {
+    let buckets = buckets_of(heads)?;
     let mut refusals: Vec<Option<Refusal>> = vec![None; heads.len()];
     let mut drawn_at = BTreeMap::new();
     for (bucket, (limits, askers)) in &buckets {
@@ -56,23 +56,23 @@ pub(super) async fn admit(
             give_permits_back(server, bucket, drawn_at[bucket], permits).await;
         }
     }
-    let mut orders = Vec::new();
+    let (mut orders, mut refused) = (Vec::new(), HashSet::new());
     for (head, refusal) in heads.iter().zip(&refusals) {
         if let Some(Refusal { until, limit }) = refusal.clone() {
             orders.push(Order::not_before(head.id, head.again.fence, until, limit)?);
+            refused.insert(head.id);
         }
     }
     if !orders.is_empty() {
         carry_out(server, shard, orders.iter()).await?;
     }
-    let admitted = heads.into_iter().zip(refusals).filter(|(_, refusal)| refusal.is_none());
-    Ok(admitted.map(|(head, _)| head).collect())
+    Ok(refused)
 }
 
 /// The limits of each bucket, and who asks for a permit of it.
 type Buckets = BTreeMap<String, (Vec<Limit>, Vec<usize>)>;
 
-fn buckets_of(heads: &[Head]) -> Result<Buckets, QueueError> {
+fn buckets_of(heads: &[&Head]) -> Result<Buckets, QueueError> {
     let mut buckets = Buckets::new();
     for (asker, head) in heads.iter().enumerate() {
         let Some(shared) = &head.again.shared else { continue };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::corrupt,
-    keys::{SEPARATOR, job_of, lane_id, lane_of, short},
+    keys::{self, SEPARATOR, job_of, lane_id, lane_of, short},
     moment_arg,
     reply::Fields,
     server::{Patience, Server},
@@ -204,8 +204,7 @@ pub(super) async fn read(
     let found = ids.iter().map(|id| Submitted::of(*id, texts.bytes()?));
     let mut found = found.collect::<Result<Vec<_>, _>>()?;
     let apart = || (0..ids.len()).filter(|index| found[*index].apart);
-    let keys: Vec<String> =
-        apart().map(|index| format!("{base}payload{SEPARATOR}{}", short(ids[index]))).collect();
+    let keys: Vec<String> = apart().map(|index| keys::payload(base, ids[index])).collect();
     if !keys.is_empty() {
         let places: Vec<usize> = apart().collect();
         let answer = server.query(shard, redis::cmd("MGET").arg(keys), Patience::Worker).await?;
