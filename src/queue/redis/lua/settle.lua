@@ -52,29 +52,49 @@ local function write_range()
   range = nil
 end
 
+-- The pieces, one for each take, that these jobs of a bundle are; nothing unless all of them run under
+-- their first claim.
+local function held_pieces(head, number, last)
+  local pieces = {}
+  while number <= last do
+    local take = take_with(head, number)
+    if not take then return nil end
+    local to = math.min(last, take.last)
+    local place, count = number - take.first, to - number + 1
+    if sub(take.records, place * RECORD + 1, (place + count) * RECORD) ~= string.rep(take.held, count) then
+      return nil
+    end
+    pieces[#pieces + 1] = { take = take, from = number, count = count }
+    number = to + 1
+  end
+  return pieces
+end
+
+local function complete_piece(piece, letter)
+  local take, to = piece.take, piece.from + piece.count - 1
+  if not range or range.take ~= take or range.to + 1 ~= piece.from then
+    write_range()
+    range = { take = take, from = piece.from, records = {} }
+  end
+  local record = letter .. sub(take.held, 2, 5) .. now_text .. version_text()
+  range.to, range.records[#range.records + 1] = to, string.rep(record, piece.count)
+  take.ended = take.ended + piece.count
+end
+
 -- Says of jobs of a bundle that they completed, if all of them run under their first claim: their records
 -- are written anew. Whether it did.
 local function complete_members(order)
   local head, number = place_of(sub(order, 1, 26))
   if not head or byte(order, ORDER) ~= DONE or sub(order, FENCE, ORDER - 1) ~= FIRST_FENCE then return false end
-  local take, count = take_with(head, number), tonumber(sub(order, MANY, FENCE - 1))
-  if not take then return false end
-  local place = number - take.first
-  if sub(take.records, place * RECORD + 1, (place + count) * RECORD) ~= string.rep(take.held, count) then
-    return false
-  end
+  local count = tonumber(sub(order, MANY, FENCE - 1))
+  local pieces = held_pieces(head, number, number + count - 1)
+  if not pieces then return false end
   local letter = 'c'
   if #order > ORDER then
     letter = 'r'
     put('HSET', key('results'), sub(order, 1, 26), sub(order, ORDER + 1))
   end
-  if not range or range.take ~= take or range.to + 1 ~= number then
-    write_range()
-    range = { take = take, from = number, records = {} }
-  end
-  local record = letter .. sub(take.held, 2, 5) .. now_text .. version_text()
-  range.to, range.records[#range.records + 1] = number + count - 1, string.rep(record, count)
-  take.ended = take.ended + count
+  for _, piece in ipairs(pieces) do complete_piece(piece, letter) end
   return true, count
 end
 
