@@ -1,5 +1,6 @@
 //! The queue in Redis sits the exam, and shows what only it has to: its server's troubles, its shards.
 
+mod bundles;
 pub(crate) mod cluster;
 mod durability;
 mod memory;
