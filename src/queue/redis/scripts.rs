@@ -34,10 +34,17 @@ const DRAINS: &str = "#!lua flags=allow-oom\n";
 /// What takes jobs in, and is refused when memory is full.
 const FILLS: &str = "#!lua\n";
 
+/// Parts one inside the other: each sees the names of those before it. What it takes from them it takes once,
+/// where in one scope each of its functions would search all names for it, in every run.
+fn nested(flags: &str, parts: &[&str]) -> String {
+    let ends = "end)()\n".repeat(parts.len() - 1);
+    [flags, &parts.join("return (function()\n"), &ends].concat()
+}
+
 macro_rules! scripts {
     ($($name:ident = $flags:ident $($part:expr),+;)*) => {
         $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let text = [$flags, $($part),+].concat();
+            let text = nested($flags, &[$($part),+]);
             let hash = Hashed::new(&text).get_hash().to_owned();
             Script { text, hash, submits: $flags == FILLS }
         });)*

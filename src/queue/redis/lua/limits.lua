@@ -26,7 +26,7 @@ local function widen(bucket, limit)
   end
 end
 
--- A script has room for 200 names: what nobody else calls has its own.
+-- What nobody else calls has its own room.
 local room, opens_at, draw, give_back
 do
   local function entry_of(text, at)
