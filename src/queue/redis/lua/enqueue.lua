@@ -221,5 +221,5 @@ for number = 1, tonumber(ARGV[2]) do
   leave_out(s)
   reply[number] = answer
 end
-finish()
+finish(true)
 return reply

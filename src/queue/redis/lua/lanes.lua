@@ -243,7 +243,7 @@ local function park(lane, till, reason)
   touch(lane)
 end
 
-local function finish()
+local function finish(only_came)
   flush()
-  publish()
+  publish(only_came)
 end

@@ -106,13 +106,14 @@ end
 -- What is looked at once all is written.
 local endings = {}
 
--- Tells what is new: the version, then the queues woken.
-local function publish()
+-- Tells what is new: the version, then the queues woken. Where jobs only came, to lanes that wait their turn
+-- already, there is nothing that anybody waits for: each message wakes every process.
+local function publish(only_came)
   for _, ending in ipairs(endings) do ending() end
   for field, by in pairs(tallies) do
     if by ~= 0 then redis.call('HINCRBY', key('tallies'), field, by) end
   end
-  if not version then return end
+  if not version or only_came and not next(woken) then return end
   local news = { string.format('%d', version) }
   for queue in pairs(woken) do news[#news + 1] = queue end
   redis.call('PUBLISH', key('news'), table.concat(news, SEP))
