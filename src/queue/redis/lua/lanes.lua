@@ -44,8 +44,10 @@ local function touch(lane)
   touched[lane.id], marked[lane.id] = lane, lane
 end
 
+local PRIORITIES = { [0] = '0', '1', '2' }
+
 local function waits(lane, priority)
-  return key('waiting', lane.id, priority)
+  return key('waiting', lane.id, PRIORITIES[priority])
 end
 
 local function waiting(lane)
@@ -143,7 +145,7 @@ local function place_tenant(lane)
   local turn, name = turn_of(lane)
   if tenant_placed[name] ~= turn then
     tenant_placed[name] = turn
-    redis.call('ZADD', key('ready', lane.queue), turn, lane.tenant)
+    redis.call('ZADD', key('ready', lane.queue), whole(turn), lane.tenant)
   end
 end
 
@@ -162,7 +164,7 @@ end
 
 local function enter_ready(lane)
   if lane.state == 'ready' and lane.placed == lane.turn then return end
-  redis.call('ZADD', key('ready', lane.queue, lane.tenant), lane.turn, lane.id)
+  redis.call('ZADD', key('ready', lane.queue, lane.tenant), whole(lane.turn), lane.id)
   place_tenant(lane)
 end
 

@@ -113,7 +113,7 @@ end
 -- `most`: there is one more permit, not one for each of them.
 local function refund(job, at, most)
   for _, bucket in ipairs(job.drawn or {}) do
-    local permit = job.id .. ':' .. string.format('%d', job.fence)
+    local permit = job.id .. ':' .. whole(job.fence)
     if give_back(bucket, permit, at) then
       loosen(bucket)
       for _, id in ipairs(redis.call('SRANDMEMBER', key('drawers', bucket), most)) do

@@ -22,8 +22,9 @@ local reply = {}
 -- The takes that this run met, by their heads.
 local takes, met = {}, {}
 
--- The take that this job of a bundle runs in, as far as it is known or the job still runs.
-local function take_with(head, number)
+-- The take that this job of a bundle runs in, as far as it is known or the job still runs; it is asked for
+-- up to another one.
+local function take_with(head, number, upto)
   local of = takes[head]
   if not of then
     of = {}
@@ -32,11 +33,13 @@ local function take_with(head, number)
   for _, take in ipairs(of) do
     if take.first <= number and number <= take.last then return take end
   end
-  local record = records_of(head, number, number)
-  local take = byte(record) == byte('p') and take_of(head, sub(record, 2, 5))
+  local records = records_of(head, number, upto)
+  local take = byte(records) == byte('p') and take_of(head, sub(records, 2, 5))
   if not take or number > take.last then return nil end
   take.held, take.ended = held_record(four(take.first), take.version), 0
-  take.records = records_of(head, take.first, take.last)
+  -- Mostly all of a take ends at once.
+  local whole_take = take.first == number and take.last <= upto
+  take.records = whole_take and records or records_of(head, take.first, take.last)
   of[#of + 1], met[#met + 1] = take, take
   return take
 end
@@ -57,7 +60,7 @@ end
 local function held_pieces(head, number, last)
   local pieces = {}
   while number <= last do
-    local take = take_with(head, number)
+    local take = take_with(head, number, last)
     if not take then return nil end
     local to = math.min(last, take.last)
     local place, count = number - take.first, to - number + 1

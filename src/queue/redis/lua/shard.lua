@@ -21,8 +21,12 @@ end
 
 local now = tonumber(ARGV[1]) or server_time()
 
+-- Numbers are slow to hand to a call: what is called often is given texts.
+local function whole(number)
+  return string.format('%d', number)
+end
+
 -- A moment as a text that sorts like the number.
--- Numbers are slow to hand to a call: scores are given as such texts, too.
 local function moment(ms)
   return string.format('%013d', ms)
 end
@@ -114,7 +118,7 @@ local function publish(only_came)
     if by ~= 0 then redis.call('HINCRBY', key('tallies'), field, by) end
   end
   if not version or only_came and not next(woken) then return end
-  local news = { string.format('%d', version) }
+  local news = { whole(version) }
   for queue in pairs(woken) do news[#news + 1] = queue end
   redis.call('PUBLISH', key('news'), table.concat(news, SEP))
 end
