@@ -185,7 +185,8 @@ impl Address {
                 create_directory(file)?;
                 let options = lite_options(file);
                 // The file is made, and its journal set, by one connection before there are more.
-                let writer = first_pool(&options).await.map_err(|error| lite_refused(file, &error))?;
+                let writer =
+                    first_pool(&options).await.map_err(|error| lite_refused(file, &error))?;
                 let unwaited = options.clone().synchronous(SqliteSynchronous::Normal);
                 let log = lite_pool(1).connect_lazy_with(unwaited);
                 let reader = lite_pool(CONNECTIONS).connect_lazy_with(options);
