@@ -206,7 +206,7 @@ impl Intake {
             queue: kind.queue.to_owned(),
             lane,
             policy,
-            payload: Bytes::from(request.payload.to_string()),
+            payload: Bytes::from(checked.stored),
             priority: request.priority,
             run_at: request.run_at,
             max_attempts: request.max_attempts.unwrap_or(kind.retry.max_attempts),

@@ -21,8 +21,8 @@ const ADVANCE: &str = include_str!("queries/bulk_advance.sql");
 /// On Postgres this locks the account for the rest of the transaction.
 const HOLD: &str = "UPDATE bulk_runs SET updated_at = $5 \
      WHERE tenant = $1 AND job = $2 AND fence = $3 AND chunk = $4";
-const IS_MINE: &str = "SELECT count(*) FROM bulk_runs \
-     WHERE tenant = $1 AND job = $2 AND fence = $3 AND chunk = $4";
+const IS_MINE: &str =
+    "SELECT count(*) FROM bulk_runs WHERE tenant = $1 AND job = $2 AND fence = $3";
 const PLAN: &str = "UPDATE bulk_runs SET planned = $6, updated_at = $5 \
      WHERE tenant = $1 AND job = $2 AND fence = $3 AND chunk = $4";
 const ADD_ERRORS: &str = "INSERT INTO bulk_errors (tenant, job, ordinal, item_id, code, message) ";
@@ -92,12 +92,11 @@ impl Store {
     }
 
     /// Proves that a job's account is this run's.
-    pub(crate) async fn is_mine(&self, run: &RunInfo, account: &Account) -> Result<(), Fault> {
+    pub(crate) async fn is_mine(&self, run: &RunInfo) -> Result<(), Fault> {
         let mine: i64 = on!(&self.reader, p => sqlx::query_scalar(IS_MINE)
             .bind(run.tenant.as_str())
             .bind(run.job.to_string())
             .bind(number(run.fence))
-            .bind(number(account.chunk))
             .fetch_one(p)
             .await)
         .map_err(StoreError::from)?;

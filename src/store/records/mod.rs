@@ -1,11 +1,13 @@
 //! Records of declared tables: in this store, or in a database of the host product.
 //!
-//! A chunk is a few statements, one for each set of columns that it changes, whose rows are one bound
-//! JSON text: both databases make columns of it, and what they cannot make a value of they refuse.
+//! A chunk is a few statements, one for each set of columns that it changes. On Postgres their rows are one
+//! bound JSON text, of which it makes columns, refusing what it cannot make a value of; SQLite takes
+//! values of any type, and each is bound by itself.
 
 mod apart;
 mod apply;
 mod batch;
+mod bound;
 mod change;
 mod columns;
 mod deeds;
@@ -25,7 +27,7 @@ use std::{
 
 use jobs::contract::{
     Fault, RunInfo, TenantId,
-    ports::{Account, Chunk},
+    ports::{Account, Advance, Chunk},
     resource::Filter,
 };
 use sqlx::AssertSqlSafe;
@@ -203,9 +205,9 @@ impl RecordStore {
         &self,
         run: &RunInfo,
         table: &Table,
-        account: Account,
-        chunk: &Chunk<'_>,
-    ) -> Result<Account, Fault> {
+        before: &Account,
+        chunk: &Chunk,
+    ) -> Result<Advance, Fault> {
         let columns = self.columns(table).await?;
         let Some(deed) = deeds::find(&chunk.action.deed) else {
             let words = format!("nothing is known of {:?}", chunk.action.deed);
@@ -214,11 +216,11 @@ impl RecordStore {
         let change = TableChange { records: self, run, table, columns: &columns, deed };
         if table.database.is_some() {
             let resource = &table.resource;
-            return change_apart(&self.store, run, resource, account, chunk, &change).await;
+            return change_apart(&self.store, run, resource, before, chunk, &change).await;
         }
-        let done = change.insist(chunk, None, Some(&account)).await;
+        let done = change.insist(chunk, None, Some(before)).await;
         match done {
-            Ok((_, Some(after))) => Ok(after),
+            Ok((_, Some(account))) => Ok(Advance { account, unkept: None }),
             Ok((_, None)) => Err(bulk::lost()),
             Err(trouble) => Err(self.fault(table, trouble).await),
         }
