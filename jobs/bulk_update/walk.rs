@@ -2,6 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, ready},
+};
 use serde_json::json;
 
 use super::{BulkUpdate, Item, Selection, check, events};
@@ -13,6 +17,9 @@ use crate::contract::{
 
 /// Records changed in one transaction.
 const CHUNK: u32 = 500;
+
+/// A chunk that is being changed.
+type Changing = BoxFuture<'static, Result<Advance, Fault>>;
 
 /// Walks over all records that the job is about.
 pub(super) async fn walk(job: &BulkUpdate, ctx: &Context) -> Outcome {
@@ -107,39 +114,42 @@ impl<'a> Walk<'a> {
     }
 
     /// Changes one chunk after the other. While the database is at work on one, what was done to the one
-    /// before is written down and told, and the next one is made.
-    async fn all(&self, account: Account) -> Result<Account, Fault> {
-        let mut next = self.next(&account).await?;
-        let mut done = Advance { account, unkept: None };
-        let mut settled = true;
-        while let Some(chunk) = next {
-            // An account that is written with the records would be written over what is not told yet.
-            if done.unkept.is_none() && self.resource.event.is_some() && !settled {
-                self.settle(&done).await?;
-                settled = true;
+    /// before is written down and reported, and the next one is made and made ready.
+    async fn all(&self, mut account: Account) -> Result<Account, Fault> {
+        let mut at = account.clone();
+        let mut last: Option<Shared<Changing>> = None;
+        while let Some(chunk) = self.next(&at).await? {
+            at = at.reaching(&chunk);
+            // What is not told yet may be written over with the next account.
+            if self.resource.event.is_some()
+                && let Some(changing) = last.take()
+            {
+                account = self.settle(changing).await?;
             }
-            let then = done.account.reaching(&chunk);
-            let run = self.ctx.info();
-            let changing = self.records().change(run, &self.resource, &done.account, chunk);
-            if !settled {
-                self.settle(&done).await?;
+            let before = match &last {
+                Some(changing) => changing.clone().map(|done| Ok(done?.account)).boxed(),
+                None => ready(Ok(account.clone())).boxed(),
+            };
+            let (run, resource) = (self.ctx.info(), &self.resource);
+            let changing = self.records().change(run, resource, before, chunk).shared();
+            if let Some(changing) = last.replace(changing) {
+                self.settle(changing).await?;
             }
-            next = self.next(&then).await?;
-            done = changing.await?;
-            settled = false;
         }
-        if !settled {
-            self.settle(&done).await?;
+        match last {
+            Some(changing) => self.settle(changing).await,
+            None => Ok(account),
         }
-        Ok(done.account)
     }
 
-    /// Writes down, tells and reports what was done to a chunk: after the effect. A run whose lease is
-    /// lost learns it here.
-    async fn settle(&self, done: &Advance) -> Result<(), Fault> {
-        self.records().keep(self.ctx.info(), done).await?;
+    /// Waits for a chunk, and writes down, tells and reports what was done to it: after the effect. A run
+    /// whose lease is lost learns it here.
+    async fn settle(&self, changing: Shared<Changing>) -> Result<Account, Fault> {
+        let done = changing.await?;
+        self.records().keep(self.ctx.info(), &done).await?;
         self.tell(&done.account).await?;
-        self.report(&done.account).await
+        self.report(&done.account).await?;
+        Ok(done.account)
     }
 
     /// The chunk after those of an account; none when it was the last.

@@ -108,7 +108,8 @@ impl<J: Job> Typed for Of<J> {
     fn check(&self, payload: &Value, declared: &Resources) -> Result<Checked, Vec<Problem>> {
         // Read as a worker will read it. To know where something is wrong costs as much again; most
         // payloads are right.
-        let stored = payload.to_string();
+        let stored = serde_json::to_string(payload)
+            .expect("a value is serialized: its keys are texts, and its numbers finite");
         let job = serde_json::from_str(&stored).or_else(|_| {
             serde_path_to_error::deserialize::<_, J>(payload).map_err(|e| {
                 vec![Problem::undecodable(pointer(e.path()), "invalid_payload", e.inner())]

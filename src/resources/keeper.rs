@@ -15,7 +15,7 @@ use super::{Declarations, Place, dead_jobs::DeadJobs};
 use crate::{
     clock::SystemClock,
     queue::Queue,
-    store::records::{Hosts, RecordStore, Table, Unfit},
+    store::records::{Before, Hosts, RecordStore, Table, Unfit},
 };
 
 /// The records of all resources. Cheap to clone.
@@ -56,7 +56,7 @@ impl Keeper {
         &self,
         run: &RunInfo,
         resource: &Resource,
-        before: &Account,
+        before: Before,
         chunk: &Chunk,
     ) -> Result<Advance, Fault> {
         match self.find(resource)? {
@@ -154,12 +154,11 @@ impl Records for Keeper {
         &self,
         run: &RunInfo,
         resource: &Arc<Resource>,
-        before: &Account,
+        before: Before,
         chunk: Chunk,
     ) -> BoxFuture<'static, Result<Advance, Fault>> {
-        let (keeper, run, before) = (self.clone(), run.clone(), before.clone());
-        let resource = Arc::clone(resource);
-        let work = async move { keeper.change_now(&run, &resource, &before, &chunk).await };
+        let (keeper, run, resource) = (self.clone(), run.clone(), Arc::clone(resource));
+        let work = async move { keeper.change_now(&run, &resource, before, &chunk).await };
         // In a task of its own: the job makes its next chunk meanwhile.
         let work = AbortOnDropHandle::new(tokio::spawn(work));
         async move {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt, future::ready};
 use jobs::contract::{
     Moment, Stop,
     ports::{Account, Change, Chunk, EndpointStatus, Endpoints, Mailboxes, Records, Suppressions},
@@ -120,7 +121,7 @@ on_desks! {
         let changes = vec![Change { ordinal: 0, id, given, fields }];
         let chunk = Chunk { action, changes, refused: Vec::new(), position: None,
             at: Moment::from_millis(0) };
-        let changed = desk.keeper().change(&run(1, 1), &resource, &account, chunk).await;
+        let changed = desk.keeper().change(&run(1, 1), &resource, ready(Ok(account)).boxed(), chunk).await;
         // then
         assert!(changed.unwrap_err().to_string().contains("lease_lost"));
         assert_eq!(Suppressions::find(&desk.given.store, &dev(), "ada@example.org").await.unwrap(), None);

@@ -216,10 +216,11 @@ impl Records for FakeRecords {
         &self,
         run: &RunInfo,
         resource: &Arc<Resource>,
-        before: &Account,
+        before: BoxFuture<'static, Result<Account, Fault>>,
         chunk: Chunk,
     ) -> BoxFuture<'static, Result<Advance, Fault>> {
-        ready(self.change_now(run, resource, before.clone(), &chunk)).boxed()
+        let before = before.now_or_never().expect("the change before was done when it was begun");
+        ready(before.and_then(|before| self.change_now(run, resource, before, &chunk))).boxed()
     }
 
     async fn keep(&self, run: &RunInfo, advance: &Advance) -> Result<(), Fault> {

@@ -180,19 +180,19 @@ pub trait Records: Send + Sync {
     ///
     /// Where records and account lie together both are written in one step. Where they do not, and the
     /// chunk may be changed again without more being changed, the account is left to
-    /// [`Records::keep`], so that the next chunk can be begun meanwhile. `before` is the account before,
-    /// as this run had it last. The same chunk again, by a run that found it unfinished, changes nothing
-    /// more.
+    /// [`Records::keep`], so that the next chunk can be changed meanwhile. `before` is the account before,
+    /// as this run had it last: nothing is changed until it is there, and all is made ready for that. The
+    /// same chunk again, by a run that found it unfinished, changes nothing more.
     ///
     /// # Errors
     ///
-    /// As [`Records::count`]; a transient fault when a later run has the account. No item of the chunk
-    /// counts as done then.
+    /// As [`Records::count`], and what `before` answers; a transient fault when a later run has the
+    /// account. No item of the chunk counts as done then.
     fn change(
         &self,
         run: &RunInfo,
         resource: &Arc<Resource>,
-        before: &Account,
+        before: BoxFuture<'static, Result<Account, Fault>>,
         chunk: Chunk,
     ) -> BoxFuture<'static, Result<Advance, Fault>>;
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use jobs::contract::{
     Fault, JobId, RunInfo, TenantId,
-    ports::{Account, Advance, Change, Changed, Chunk, ItemError, Planned},
+    ports::{Advance, Change, Changed, Chunk, ItemError, Planned},
     resource::{Filter, Resource},
 };
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::{
     queue::{JobFilter, JobRecord, Queue, QueueError, Status},
     store::{
         Store,
-        records::{Apart, Outcome, change_apart},
+        records::{Apart, Before, Outcome, change_apart},
     },
 };
 
@@ -115,7 +115,7 @@ impl DeadJobs {
         &self,
         run: &RunInfo,
         resource: &Resource,
-        before: &Account,
+        before: Before,
         chunk: &Chunk,
     ) -> Result<Advance, Fault> {
         let Some(deed) = ALL.into_iter().find(|deed| deed.name() == chunk.action.deed) else {

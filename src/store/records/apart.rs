@@ -6,6 +6,7 @@
 //! what was found is written down before, and the account before the next chunk.
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use jobs::contract::{
     Fault, RunInfo,
     ports::{Account, Advance, Chunk, Clock, Planned},
@@ -15,31 +16,37 @@ use jobs::contract::{
 use super::{apply::Outcome, change::changed};
 use crate::{clock::SystemClock, store::Store};
 
+/// The account before a chunk, as soon as it is known.
+pub(crate) type Before = BoxFuture<'static, Result<Account, Fault>>;
+
 /// Records that lie elsewhere.
 #[async_trait]
 pub(crate) trait Apart: Sync {
     /// Which of the chunk's records are there, by their ids.
     async fn there(&self, chunk: &Chunk) -> Result<Vec<String>, Fault>;
 
-    /// Changes them; `planned` is what an earlier run found, which may have changed them already.
+    /// Changes them; `planned` is what an earlier run found, which may have changed them already. Where a
+    /// record is found again once it was changed, this proves before its end that the account is still the
+    /// run's.
     async fn apply(&self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault>;
 
     /// Whether a record is not found again once it was changed.
     fn forgets(&self) -> bool;
 }
 
-/// Changes a chunk, and writes the account where the chunk cannot simply be done again; otherwise that is
+/// Changes a chunk once the account before is there, and writes the account where the chunk cannot simply be done again; otherwise that is
 /// left to be done while the next one is changed.
 pub(crate) async fn change(
     store: &Store,
     run: &RunInfo,
     resource: &Resource,
-    before: &Account,
+    before: Before,
     chunk: &Chunk,
     records: &dyn Apart,
 ) -> Result<Advance, Fault> {
     let by_filter = chunk.position.is_some();
     let at_once = by_filter || records.forgets();
+    let before = before.await?;
     if before.planned.is_none() && at_once {
         let ids = if records.forgets() {
             records.there(chunk).await?
@@ -48,12 +55,12 @@ pub(crate) async fn change(
         };
         // A walk by a filter goes on from these ids: it needs all of them, found or not.
         let ids = if by_filter { all_of(chunk, ids) } else { ids };
-        store.plan(run, before, &Planned { ids, at: chunk.at }).await?;
-    } else {
+        store.plan(run, &before, &Planned { ids, at: chunk.at }).await?;
+    } else if at_once {
         store.is_mine(run).await?;
     }
     let outcome = records.apply(chunk, before.planned.as_ref()).await?;
-    let (account, errors) = changed(before.clone(), resource, chunk, outcome);
+    let (account, errors) = changed(before, resource, chunk, outcome);
     if !at_once {
         return Ok(Advance { account, unkept: Some(errors) });
     }

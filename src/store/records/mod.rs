@@ -27,13 +27,13 @@ use std::{
 
 use jobs::contract::{
     Fault, RunInfo, TenantId,
-    ports::{Account, Advance, Chunk},
+    ports::{Advance, Chunk},
     resource::Filter,
 };
 use sqlx::AssertSqlSafe;
 
 pub(crate) use self::{
-    apart::{Apart, change as change_apart},
+    apart::{Apart, Before, change as change_apart},
     apply::Outcome,
 };
 use self::{change::TableChange, columns::Columns, select::Question, sql::Shape, trouble::Trouble};
@@ -205,7 +205,7 @@ impl RecordStore {
         &self,
         run: &RunInfo,
         table: &Table,
-        before: &Account,
+        before: Before,
         chunk: &Chunk,
     ) -> Result<Advance, Fault> {
         let columns = self.columns(table).await?;
@@ -213,12 +213,15 @@ impl RecordStore {
             let words = format!("nothing is known of {:?}", chunk.action.deed);
             return Err(Fault::permanent("unknown_action", words));
         };
-        let change = TableChange { records: self, run, table, columns: &columns, deed };
+        let shape = Shape { table, columns: &columns };
+        let batches = batch::batches(&shape, deed, &chunk.changes, chunk.at);
+        let change = TableChange { records: self, run, shape: &shape, deed, batches: &batches };
         if table.database.is_some() {
             let resource = &table.resource;
             return change_apart(&self.store, run, resource, before, chunk, &change).await;
         }
-        let done = change.insist(chunk, None, Some(before)).await;
+        let before = before.await?;
+        let done = change.insist(chunk, None, Some(&before)).await;
         match done {
             Ok((_, Some(account))) => Ok(Advance { account, unkept: None }),
             Ok((_, None)) => Err(bulk::lost()),
