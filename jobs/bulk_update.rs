@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::contract::{
     Context, Job, LaneName, Outcome, Problem, Retry,
@@ -75,9 +75,16 @@ pub struct Item {
     /// The record's id.
     pub id: ItemId,
     /// Its fields and what they are to be.
-    #[serde(default, skip_serializing_if = "Fields::is_empty")]
-    pub update: Fields,
+    #[serde(default, skip_serializing_if = "OwnFields::is_empty")]
+    #[schemars(with = "Fields")]
+    pub update: OwnFields,
 }
+
+/// The fields of one item, as they were written: a million of them lie in memory, and each is looked into
+/// when its turn comes.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct OwnFields(Option<Box<RawValue>>);
 
 /// A record's id: a text, or a whole number, which is the text of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]

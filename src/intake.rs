@@ -200,13 +200,17 @@ impl Intake {
         if !problems.is_empty() {
             return Ok(Err(problems));
         }
+        if kind.bulk {
+            // A tree of a million items takes a while to be torn down; nobody waits for that.
+            tokio::task::spawn_blocking(move || drop(request.payload));
+        }
         Ok(Ok(NewJob {
             id: JobId::generate(),
             kind: kind.name.to_owned(),
             queue: kind.queue.to_owned(),
             lane,
             policy,
-            payload: Bytes::from(request.payload.to_string()),
+            payload: Bytes::from(checked.stored),
             priority: request.priority,
             run_at: request.run_at,
             max_attempts: request.max_attempts.unwrap_or(kind.retry.max_attempts),

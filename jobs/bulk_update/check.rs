@@ -110,12 +110,15 @@ fn own(job: &BulkUpdate, resource: &Resource, action: &Action) -> Vec<Problem> {
     let Selection::Items { items } = &job.selection else { return Vec::new() };
     let check = |(index, item): (usize, &super::Item)| {
         let at = format!("/selection/items/{index}/update");
-        let mut problems = resource.check_fields(action, &item.update, &at);
-        if action.needs_fields && item.update.is_empty() && job.update.is_empty() {
+        if item.update.is_empty() {
             let words = "expected at least one field and what it is to be";
-            problems.push(Problem::new(at, "missing", words));
+            let missing = action.needs_fields && job.update.is_empty();
+            return missing.then(|| Problem::new(at, "missing", words)).into_iter().collect();
         }
-        problems
+        match item.update.read() {
+            Ok(fields) => resource.check_fields(action, &fields, &at),
+            Err(error) => vec![Problem::undecodable(at, "invalid_payload", &error)],
+        }
     };
     items.iter().enumerate().flat_map(check).take(ENOUGH).collect()
 }

@@ -7,9 +7,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use super::{Item, ItemId, Selection};
+use super::{Item, ItemId, OwnFields, Selection};
 use crate::contract::resource::Fields;
 
 /// Reads a type from an object, and from nothing else.
@@ -71,12 +71,39 @@ impl<'de> Deserialize<'de> for Selection {
 struct ItemFields {
     id: ItemId,
     #[serde(default)]
-    update: Fields,
+    update: OwnFields,
 }
 
 impl<'de> Deserialize<'de> for Item {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         object(from).map(|ItemFields { id, update }| Self { id, update })
+    }
+}
+
+impl OwnFields {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The fields.
+    ///
+    /// # Errors
+    ///
+    /// The decoder's, when the text is nested too deep, or has numbers that are none.
+    pub fn read(&self) -> serde_json::Result<Fields> {
+        self.0.as_ref().map_or_else(|| Ok(Fields::new()), |raw| serde_json::from_str(raw.get()))
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnFields {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(from)?;
+        match raw.get().strip_prefix('{') {
+            Some(rest) if rest.trim_start() == "}" => Ok(Self(None)),
+            Some(_) => Ok(Self(Some(raw))),
+            None => Err(de::Error::custom("expected an object of fields and what they are to be")),
+        }
     }
 }
 
@@ -154,6 +181,10 @@ mod tests {
             (json!(["ids", ["a"]]), "expected an object"),
             (json!({"mode": "items", "items": [["a", {}]]}), "expected an object"),
             (json!({"mode": "items", "items": [{"id": "a", "x": 1}]}), "unknown field `x`"),
+            (
+                json!({"mode": "items", "items": [{"id": "a", "update": [1]}]}),
+                "expected an object of fields",
+            ),
             (json!({"mode": "ids", "ids": [1.5]}), "an id: a text or a whole number"),
             (json!({"mode": "ids", "ids": [true]}), "an id: a text or a whole number"),
             (json!({"mode": "ids", "ids": [u64::MAX]}), "beyond 64 bits"),

@@ -2,31 +2,33 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, ready},
+};
 use serde_json::json;
 
 use super::{BulkUpdate, Item, Selection, check, events};
 use crate::contract::{
     Cause, Context, Cursor, Done, Fault, Outcome, Problem, Stop,
-    ports::{Account, Change, Chunk, ItemError, Records},
+    ports::{Account, Advance, Change, Chunk, ItemError, Records},
     resource::{Action, Fields, Filter, Resource},
 };
 
 /// Records changed in one transaction.
 const CHUNK: u32 = 500;
 
+/// A chunk that is being changed.
+type Changing = BoxFuture<'static, Result<Advance, Fault>>;
+
 /// Walks over all records that the job is about.
 pub(super) async fn walk(job: &BulkUpdate, ctx: &Context) -> Outcome {
     let walk = Walk::new(job, ctx)?;
-    let mut account = walk.open().await?;
+    let account = walk.open().await?;
     // What the last chunk of an earlier run changed may not have been told yet.
     walk.tell(&account).await?;
     walk.report(&account).await?;
-    while let Some(chunk) = walk.next(&account).await? {
-        account = walk.records().change(ctx.info(), &walk.resource, account, &chunk).await?;
-        walk.tell(&account).await?;
-        // After the effect; and a run whose lease is lost learns it here, before its next one.
-        walk.report(&account).await?;
-    }
+    let mut account = walk.all(account).await?;
     if walk.filter.is_some() {
         // Records may have come or gone since they were counted.
         account.total = Some(account.processed);
@@ -44,7 +46,7 @@ pub(super) struct Walk<'a> {
     pub(super) ctx: &'a Context,
     pub(super) job: &'a BulkUpdate,
     pub(super) resource: Arc<Resource>,
-    pub(super) action: Action,
+    pub(super) action: Arc<Action>,
     filter: Option<Filter>,
     /// What goes for all records.
     pub(super) shared: Arc<Fields>,
@@ -64,7 +66,8 @@ impl<'a> Walk<'a> {
             let words = format!("there is no resource {:?} any more", job.resource);
             return Err(cancel(&Problem::new("/resource", "unknown_resource", words)));
         };
-        let action = check::action(job, &resource).map_err(|problem| cancel(&problem))?.clone();
+        let action = check::action(job, &resource).map_err(|problem| cancel(&problem))?;
+        let action = Arc::new(action.clone());
         if let Some(problem) = check::shared(job, &resource, &action).first() {
             return Err(cancel(problem));
         }
@@ -110,13 +113,52 @@ impl<'a> Walk<'a> {
         events::tell(self, account).await
     }
 
-    /// The chunk after those that are done; none when all are.
-    async fn next(&self, account: &Account) -> Result<Option<Chunk<'_>>, Fault> {
+    /// Changes one chunk after the other. While the database is at work on one, what was done to the one
+    /// before is written down and reported, and the next one is made and made ready.
+    async fn all(&self, mut account: Account) -> Result<Account, Fault> {
+        let mut at = account.clone();
+        let mut last: Option<Shared<Changing>> = None;
+        while let Some(chunk) = self.next(&at).await? {
+            at = at.reaching(&chunk);
+            // What is not told yet may be written over with the next account.
+            if self.resource.event.is_some()
+                && let Some(changing) = last.take()
+            {
+                account = self.settle(changing).await?;
+            }
+            let before = match &last {
+                Some(changing) => changing.clone().map(|done| Ok(done?.account)).boxed(),
+                None => ready(Ok(account.clone())).boxed(),
+            };
+            let (run, resource) = (self.ctx.info(), &self.resource);
+            let changing = self.records().change(run, resource, before, chunk).shared();
+            if let Some(changing) = last.replace(changing) {
+                self.settle(changing).await?;
+            }
+        }
+        match last {
+            Some(changing) => self.settle(changing).await,
+            None => Ok(account),
+        }
+    }
+
+    /// Waits for a chunk, and writes down, tells and reports what was done to it: after the effect. A run
+    /// whose lease is lost learns it here.
+    async fn settle(&self, changing: Shared<Changing>) -> Result<Account, Fault> {
+        let done = changing.await?;
+        self.records().keep(self.ctx.info(), &done).await?;
+        self.tell(&done.account).await?;
+        self.report(&done.account).await?;
+        Ok(done.account)
+    }
+
+    /// The chunk after those of an account; none when it was the last.
+    async fn next(&self, account: &Account) -> Result<Option<Chunk>, Fault> {
         let from = account.processed;
         let (changes, refused, position) = match &self.job.selection {
             Selection::Ids { ids } => {
-                let given = some(ids, from).iter().map(|id| (id.0.as_str(), &self.shared));
-                let (changes, refused) = self.sort(from, given.map(|(id, f)| (id, Arc::clone(f))));
+                let given = some(ids, from).iter().map(|id| (id.0.as_str(), Ok(self.shared())));
+                let (changes, refused) = self.sort(from, given);
                 (changes, refused, None)
             }
             Selection::Items { items } => {
@@ -128,12 +170,13 @@ impl<'a> Walk<'a> {
             Selection::Filter { .. } => {
                 let ids = self.page(account).await?;
                 let position = ids.last().cloned();
-                let given = ids.iter().map(|id| (id.as_str(), Arc::clone(&self.shared)));
+                let given = ids.iter().map(|id| (id.as_str(), Ok(self.shared())));
                 let (changes, refused) = self.sort(from, given);
                 (changes, refused, position)
             }
         };
-        let chunk = Chunk { action: &self.action, changes, refused, position, at: self.ctx.now() };
+        let action = Arc::clone(&self.action);
+        let chunk = Chunk { action, changes, refused, position, at: self.ctx.now() };
         Ok((chunk.items() > 0).then_some(chunk))
     }
 
@@ -148,17 +191,25 @@ impl<'a> Walk<'a> {
         self.records().page(tenant, &self.resource, filter, after, CHUNK).await
     }
 
-    /// An item's fields: its own over those for all.
-    fn fields_of(&self, item: &Item) -> Arc<Fields> {
+    fn shared(&self) -> Arc<Fields> {
+        Arc::clone(&self.shared)
+    }
+
+    /// An item's fields: its own over those for all. What was stored was checked when it was submitted;
+    /// what cannot be read all the same is that item's error.
+    fn fields_of(&self, item: &Item) -> Result<Arc<Fields>, String> {
         if item.update.is_empty() {
-            return Arc::clone(&self.shared);
+            return Ok(self.shared());
         }
+        let own = item.update.read().map_err(|error| {
+            Problem::undecodable(String::new(), "invalid_payload", &error).message
+        })?;
         if self.shared.is_empty() {
-            return Arc::new(item.update.clone());
+            return Ok(Arc::new(own));
         }
         let mut fields = (*self.shared).clone();
-        fields.extend(item.update.iter().map(|(name, value)| (name.clone(), value.clone())));
-        Arc::new(fields)
+        fields.extend(own);
+        Ok(Arc::new(fields))
     }
 
     /// The fields of the item of this number.
@@ -166,9 +217,10 @@ impl<'a> Walk<'a> {
         match &self.job.selection {
             Selection::Items { items } => {
                 let item = usize::try_from(ordinal).ok().and_then(|at| items.get(at));
-                item.map_or_else(|| Arc::clone(&self.shared), |item| self.fields_of(item))
+                let fields = item.and_then(|item| self.fields_of(item).ok());
+                fields.unwrap_or_else(|| self.shared())
             }
-            _ => Arc::clone(&self.shared),
+            _ => self.shared(),
         }
     }
 
@@ -176,12 +228,15 @@ impl<'a> Walk<'a> {
     fn sort<'i>(
         &self,
         from: u64,
-        items: impl Iterator<Item = (&'i str, Arc<Fields>)>,
+        items: impl Iterator<Item = (&'i str, Result<Arc<Fields>, String>)>,
     ) -> (Vec<Change>, Vec<ItemError>) {
         let (mut changes, mut refused) = (Vec::new(), Vec::new());
         for (ordinal, (given, fields)) in (from..).zip(items) {
-            match self.read(ordinal, given, &fields) {
-                Ok(id) => changes.push(Change { ordinal, id, given: given.to_owned(), fields }),
+            let read = fields.map_err(|words| ("invalid_payload", words));
+            match read.and_then(|fields| Ok((self.read(ordinal, given, &fields)?, fields))) {
+                Ok((id, fields)) => {
+                    changes.push(Change { ordinal, id, given: given.to_owned(), fields });
+                }
                 Err((code, message)) => {
                     let (item_id, code) = (given.to_owned(), code.to_owned());
                     refused.push(ItemError { ordinal, item_id, code, message });

@@ -48,6 +48,8 @@ pub struct Checked {
     pub unique: Option<String>,
     /// How many items it is about.
     pub items: u64,
+    /// The payload as it is to be stored.
+    pub stored: String,
 }
 
 /// A decoded payload, ready to run.
@@ -104,8 +106,11 @@ struct Of<J>(PhantomData<fn() -> J>);
 
 impl<J: Job> Typed for Of<J> {
     fn check(&self, payload: &Value, declared: &Resources) -> Result<Checked, Vec<Problem>> {
-        // To know where something is wrong costs as much again; most payloads are right.
-        let job = J::deserialize(payload).or_else(|_| {
+        // Read as a worker will read it. To know where something is wrong costs as much again; most
+        // payloads are right.
+        let stored = serde_json::to_string(payload)
+            .expect("a value is serialized: its keys are texts, and its numbers finite");
+        let job = serde_json::from_str(&stored).or_else(|_| {
             serde_path_to_error::deserialize::<_, J>(payload).map_err(|e| {
                 vec![Problem::undecodable(pointer(e.path()), "invalid_payload", e.inner())]
             })
@@ -124,7 +129,7 @@ impl<J: Job> Typed for Of<J> {
             problems = job.check_declared(declared);
         }
         if problems.is_empty() {
-            Ok(Checked { lane: job.lane(), unique: job.unique(), items: job.items() })
+            Ok(Checked { lane: job.lane(), unique: job.unique(), items: job.items(), stored })
         } else {
             Err(problems)
         }

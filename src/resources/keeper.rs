@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::{FutureExt, future::BoxFuture};
 use jobs::contract::{
     Fault, RunInfo, TenantId,
-    ports::{Account, Chunk, Clock, Records},
+    ports::{Account, Advance, Chunk, Clock, Records},
     resource::{Filter, Resource},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Declarations, Place, dead_jobs::DeadJobs};
 use crate::{
     clock::SystemClock,
     queue::Queue,
-    store::records::{Hosts, RecordStore, Table, Unfit},
+    store::records::{Before, Hosts, RecordStore, Table, Unfit},
 };
 
 /// The records of all resources. Cheap to clone.
@@ -45,6 +47,21 @@ impl Keeper {
                 let words = format!("there is no resource {:?}", resource.name);
                 Err(Fault::permanent("unknown_resource", words))
             }
+        }
+    }
+}
+
+impl Keeper {
+    async fn change_now(
+        &self,
+        run: &RunInfo,
+        resource: &Resource,
+        before: Before,
+        chunk: &Chunk,
+    ) -> Result<Advance, Fault> {
+        match self.find(resource)? {
+            Found::Table(table) => self.tables.change(run, table, before, chunk).await,
+            Found::DeadJobs => self.dead_jobs.change(run, resource, before, chunk).await,
         }
     }
 }
@@ -133,16 +150,28 @@ impl Records for Keeper {
         }
     }
 
-    async fn change(
+    fn change(
         &self,
         run: &RunInfo,
-        resource: &Resource,
-        account: Account,
-        chunk: &Chunk<'_>,
-    ) -> Result<Account, Fault> {
-        match self.find(resource)? {
-            Found::Table(table) => self.tables.change(run, table, account, chunk).await,
-            Found::DeadJobs => self.dead_jobs.change(run, resource, account, chunk).await,
+        resource: &Arc<Resource>,
+        before: Before,
+        chunk: Chunk,
+    ) -> BoxFuture<'static, Result<Advance, Fault>> {
+        let (keeper, run, resource) = (self.clone(), run.clone(), Arc::clone(resource));
+        let work = async move { keeper.change_now(&run, &resource, before, &chunk).await };
+        // In a task of its own: the job makes its next chunk meanwhile.
+        let work = AbortOnDropHandle::new(tokio::spawn(work));
+        async move {
+            work.await.unwrap_or_else(|ended| match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Fault::transient("stopped", "the process stops")),
+            })
         }
+        .boxed()
+    }
+
+    async fn keep(&self, run: &RunInfo, advance: &Advance) -> Result<(), Fault> {
+        let Advance { account, unkept: Some(errors) } = advance else { return Ok(()) };
+        self.tables.store().advance(run, account, errors, SystemClock.now()).await
     }
 }

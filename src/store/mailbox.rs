@@ -3,6 +3,7 @@
 use jobs::contract::ports::MailboxStatus;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::WarmupSettings;
 use crate::{config::Rate, mail::Security};
 
 /// Refused logins in a row at which a mailbox may not send any more: providers lock accounts.
@@ -62,6 +63,8 @@ pub struct MailboxSettings {
     pub limits: Vec<Rate>,
     /// Whether it may send.
     pub enabled: bool,
+    /// How it is warmed up; none: not said, and what was said before stays.
+    pub warmup: Option<WarmupSettings>,
 }
 
 impl MailboxSettings {
@@ -78,6 +81,7 @@ impl MailboxSettings {
             password: None,
             limits: Vec::new(),
             enabled: true,
+            warmup: None,
         }
     }
 }
@@ -124,5 +128,6 @@ impl MailboxRow {
             && secret(&have.password) == secret(&wanted.password)
             && have.limits == wanted.limits
             && have.enabled == wanted.enabled
+            && (wanted.warmup.is_none() || have.warmup == wanted.warmup)
     }
 }

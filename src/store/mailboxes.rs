@@ -11,6 +11,7 @@ use super::{
     EndpointSettings, MailboxRow, MailboxSettings, Put, Registered, Store, StoreError,
     db::{Tx, on, on_conn},
     name_of,
+    warmup::{self, WarmupRow},
 };
 use crate::{
     config::Rate,
@@ -34,12 +35,8 @@ pub struct Applied {
 const LONGEST_REFUSAL: usize = 300;
 
 const PUT: &str = include_str!("queries/mailbox_put.sql");
-const FIND: &str = "SELECT address, display_name, transport, host, port, security, username, \
-     password, limits, enabled, refused_logins, refusal FROM mailboxes \
-     WHERE tenant = $1 AND name = $2";
-const ALL: &str = "SELECT address, display_name, transport, host, port, security, username, \
-     password, limits, enabled, refused_logins, refusal FROM mailboxes \
-     WHERE tenant = $1 ORDER BY name";
+const FIND: &str = concat!(include_str!("queries/mailboxes.sql"), " AND m.name = $2");
+const ALL: &str = concat!(include_str!("queries/mailboxes.sql"), " ORDER BY m.name");
 const REFUSED: &str = "UPDATE mailboxes SET refused_logins = refused_logins + 1, refusal = $3 \
      WHERE tenant = $1 AND name = $2 RETURNING refused_logins";
 const WORKED: &str = "UPDATE mailboxes SET refused_logins = 0, refusal = NULL \
@@ -59,6 +56,8 @@ struct Row {
     enabled: i64,
     refused_logins: i64,
     refusal: Option<String>,
+    #[sqlx(flatten)]
+    warmup: WarmupRow,
 }
 
 fn place<'a>(tenant: &'a TenantId, name: &'a str) -> Place<'a> {
@@ -87,6 +86,7 @@ impl Row {
             password: None,
             limits: limits.map_err(|words| broken("limits", words))?,
             enabled: self.enabled != 0,
+            warmup: self.warmup.read()?,
         };
         let refused_logins = u32::try_from(self.refused_logins).unwrap_or(u32::MAX);
         Ok((MailboxRow { settings, refused_logins, refusal: self.refusal }, self.password))
@@ -198,6 +198,9 @@ impl Store {
             .execute(&mut **c)
             .await
             .map(|_| ()))?;
+        if let Some(warmup) = &settings.warmup {
+            warmup::put(tx, tenant, &name, warmup, now).await?;
+        }
         Ok(put)
     }
 

@@ -29,6 +29,7 @@ mod suppressions;
 mod tenants;
 mod ticks;
 mod vault;
+mod warmup;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -51,6 +52,7 @@ pub use self::{
     schema::{Migrated, OnOldSchema, SchemaVersion},
     staging::{BATCH, Loaded, Staging},
     vault::Rewrapped,
+    warmup::{MOST_WARMUP_A_DAY, WarmupSettings, WarmupType},
 };
 use self::{
     db::{Address, Pools},

@@ -16,7 +16,10 @@ fn mistakes(text: &str) -> String {
 fn postrider_s_own_are_without_a_mistake() {
     let own = Declarations::own().unwrap();
     let names: Vec<_> = own.resources().names().collect();
-    assert_eq!(names, ["dead-jobs", "endpoints", "mailboxes", "prospects", "suppressions"]);
+    assert_eq!(
+        names,
+        ["dead-jobs", "endpoints", "mailboxes", "prospects", "suppressions", "warmup-settings"]
+    );
 }
 
 #[test]

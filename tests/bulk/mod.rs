@@ -11,3 +11,4 @@ mod own;
 mod samples;
 mod select;
 mod start;
+mod warmup;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt, future::ready};
 use jobs::contract::{
     Moment, Stop,
     ports::{Account, Change, Chunk, EndpointStatus, Endpoints, Mailboxes, Records, Suppressions},
@@ -111,16 +112,16 @@ on_desks! {
         // given
         let suppress = job("suppressions", json!(["ada@example.org"]), "suppress", json!({}));
         let resource = desk.keeper().resource("suppressions").unwrap();
-        let action = resource.actions["suppress"].clone();
+        let action = Arc::new(resource.actions["suppress"].clone());
         let account = desk.keeper().open(&run(1, 1), &resource, Some(1)).await.unwrap();
         // when a later run has taken the account over
         desk.keeper().open(&run(1, 2), &resource, Some(1)).await.unwrap();
         let fields = Arc::new(action.set.clone());
         let (id, given) = ("ada@example.org".to_owned(), "ada@example.org".to_owned());
         let changes = vec![Change { ordinal: 0, id, given, fields }];
-        let chunk = Chunk { action: &action, changes, refused: Vec::new(), position: None,
+        let chunk = Chunk { action, changes, refused: Vec::new(), position: None,
             at: Moment::from_millis(0) };
-        let changed = desk.keeper().change(&run(1, 1), &resource, account, &chunk).await;
+        let changed = desk.keeper().change(&run(1, 1), &resource, ready(Ok(account)).boxed(), chunk).await;
         // then
         assert!(changed.unwrap_err().to_string().contains("lease_lost"));
         assert_eq!(Suppressions::find(&desk.given.store, &dev(), "ada@example.org").await.unwrap(), None);

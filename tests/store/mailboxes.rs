@@ -6,6 +6,7 @@ use postrider::{
     mail::Security,
     store::{
         LOGINS_REFUSED_AT_MOST, MailboxSettings, OnOldSchema, Put, Store, StoreError, Transport,
+        WarmupSettings, WarmupType,
     },
 };
 use secrecy::ExposeSecret;
@@ -24,6 +25,7 @@ fn ada() -> MailboxSettings {
         password: Some("open sesame".into()),
         limits: vec!["2/min".parse().unwrap(), "40/h".parse().unwrap()],
         enabled: true,
+        warmup: None,
     }
 }
 
@@ -72,6 +74,28 @@ on_both! {
         // Applying it again with the new key heals it.
         assert_eq!(put(&other, &ada()).await, Put::Updated);
         assert!(other.mailbox_row(&dev(), "ada@example.com").await.unwrap().is_some());
+    }
+
+    async fn warm_up_settings_come_back_and_stay_where_nothing_is_said(given) {
+        // given a mailbox of which nothing is said
+        put(&given.store, &ada()).await;
+        let warmup = || async {
+            given.store.mailboxes(&dev()).await.unwrap().remove(0).settings.warmup
+        };
+        assert_eq!(warmup().await, None);
+        // when settings are given, and given again
+        let said = WarmupSettings { enabled: true, warmup_type: WarmupType::Slow, target_daily_volume: 25,
+            reply_rate_percent: 0, time_zone: "Europe/Berlin".into() };
+        let with = MailboxSettings { warmup: Some(said.clone()), ..ada() };
+        assert_eq!(put(&given.store, &with).await, Put::Updated);
+        assert_eq!(put(&given.store, &with).await, Put::Unchanged);
+        // then they are there, and a file that says nothing of them leaves them
+        assert_eq!(put(&given.store, &ada()).await, Put::Unchanged);
+        assert_eq!(warmup().await, Some(said));
+        let other = MailboxSettings { warmup: Some(WarmupSettings::default()), ..ada() };
+        assert_eq!(put(&given.store, &other).await, Put::Updated);
+        let row = given.store.mailbox_row(&dev(), "ada@example.com").await.unwrap().unwrap();
+        assert_eq!(row.settings.warmup, Some(WarmupSettings::default()));
     }
 
     async fn applying_again_changes_nothing_and_every_difference_counts(given) {

@@ -55,7 +55,8 @@ on_both! {
         execute(&given, "DROP TABLE vault").await;
         execute(&given, "DROP TABLE bulk_runs").await;
         execute(&given, "DROP TABLE bulk_errors").await;
-        execute(&given, "DELETE FROM postrider_migrations WHERE version BETWEEN 40 AND 50").await;
+        execute(&given, "DROP TABLE warmup_settings").await;
+        execute(&given, "DELETE FROM postrider_migrations WHERE version BETWEEN 40 AND 60").await;
         // when
         let error = reopen(&given, OnOldSchema::Refuse).await.unwrap_err();
         // then

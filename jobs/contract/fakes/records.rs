@@ -9,11 +9,15 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 
 use super::lock;
 use crate::contract::{
     Fault, JobId, RunInfo, TenantId,
-    ports::{Account, Change, Changed, Chunk, ItemError, Planned, Records},
+    ports::{Account, Advance, Change, Changed, Chunk, ItemError, Planned, Records},
     resource::{Fields, Filter, Resource, Resources},
 };
 
@@ -97,6 +101,65 @@ impl FakeRecords {
         }
         true
     }
+
+    /// The error of an item that was there before is written over.
+    fn write_down(&self, errors: &[ItemError]) {
+        let mut all = lock(&self.errors);
+        all.retain(|old| errors.iter().all(|new| new.ordinal != old.ordinal));
+        all.extend_from_slice(errors);
+    }
+
+    fn change_now(
+        &self,
+        run: &RunInfo,
+        resource: &Resource,
+        mut before: Account,
+        chunk: &Chunk,
+    ) -> Result<Advance, Fault> {
+        self.step()?;
+        self.holds(run)?;
+        let apart = self.apart.load(Ordering::SeqCst);
+        let deed = chunk.action.deed.as_str();
+        let once = chunk.position.is_some() || deed == "delete";
+        if apart && before.planned.is_none() && once {
+            let there = lock(&self.rows);
+            let ids = chunk.changes.iter().map(|change| change.id.clone());
+            let ids = ids.filter(|id| there.contains_key(id)).collect();
+            drop(there);
+            before.planned = Some(Planned { ids, at: chunk.at });
+            self.store(run, &before);
+            self.step()?;
+        }
+        let mut after = Account { planned: None, changed: Vec::new(), ..before.clone() };
+        let mut errors = chunk.refused.clone();
+        for change in &chunk.changes {
+            let planned = before.planned.as_ref().is_some_and(|p| p.ids.contains(&change.id));
+            if self.apply(deed, change) || (deed == "delete" && planned) {
+                let Change { ordinal, id, .. } = change.clone();
+                after.changed.push(Changed { ordinal, id });
+            } else {
+                errors.push(ItemError::not_found(change));
+            }
+        }
+        if resource.event.is_none() {
+            after.changed.clear();
+        }
+        after.processed += chunk.items();
+        after.failed += errors.len() as u64;
+        after.chunk += 1;
+        after.position = chunk.position.clone().or(before.position);
+        if apart && !once {
+            return Ok(Advance { account: after, unkept: Some(errors) });
+        }
+        if apart {
+            self.step()?;
+            self.holds(run)?;
+        }
+        self.store(run, &after);
+        self.write_down(&errors);
+        self.step()?;
+        Ok(Advance { account: after, unkept: None })
+    }
 }
 
 #[async_trait]
@@ -148,53 +211,25 @@ impl Records for FakeRecords {
         Ok(found.take(limit as usize).collect())
     }
 
-    async fn change(
+    /// Done when it is begun: no adapter is faster.
+    fn change(
         &self,
         run: &RunInfo,
-        resource: &Resource,
-        account: Account,
-        chunk: &Chunk<'_>,
-    ) -> Result<Account, Fault> {
+        resource: &Arc<Resource>,
+        before: BoxFuture<'static, Result<Account, Fault>>,
+        chunk: Chunk,
+    ) -> BoxFuture<'static, Result<Advance, Fault>> {
+        let before = before.now_or_never().expect("the change before was done when it was begun");
+        ready(before.and_then(|before| self.change_now(run, resource, before, &chunk))).boxed()
+    }
+
+    async fn keep(&self, run: &RunInfo, advance: &Advance) -> Result<(), Fault> {
+        let Some(errors) = &advance.unkept else { return Ok(()) };
         self.step()?;
         self.holds(run)?;
-        let apart = self.apart.load(Ordering::SeqCst);
-        let deed = chunk.action.deed.as_str();
-        let mut before = account;
-        if apart && before.planned.is_none() && (chunk.position.is_some() || deed == "delete") {
-            let there = lock(&self.rows);
-            let ids = chunk.changes.iter().map(|change| change.id.clone());
-            let ids = ids.filter(|id| there.contains_key(id)).collect();
-            drop(there);
-            before.planned = Some(Planned { ids, at: chunk.at });
-            self.store(run, &before);
-            self.step()?;
-        }
-        let mut after = Account { planned: None, changed: Vec::new(), ..before.clone() };
-        let mut errors = chunk.refused.clone();
-        for change in &chunk.changes {
-            let planned = before.planned.as_ref().is_some_and(|p| p.ids.contains(&change.id));
-            if self.apply(deed, change) || (deed == "delete" && planned) {
-                let Change { ordinal, id, .. } = change.clone();
-                after.changed.push(Changed { ordinal, id });
-            } else {
-                errors.push(ItemError::not_found(change));
-            }
-        }
-        if resource.event.is_none() {
-            after.changed.clear();
-        }
-        if apart {
-            self.step()?;
-            self.holds(run)?;
-        }
-        after.processed += chunk.items();
-        after.failed += errors.len() as u64;
-        after.chunk += 1;
-        after.position = chunk.position.clone().or(before.position);
-        self.store(run, &after);
-        lock(&self.errors).extend(errors);
-        self.step()?;
-        Ok(after)
+        self.store(run, &advance.account);
+        self.write_down(errors);
+        self.step()
     }
 }
 

@@ -20,7 +20,7 @@ pub use self::{
     ledger::{Effect, EffectState, Ledger, Opened},
     mail::*,
     mailboxes::{Mailbox, MailboxStatus, Mailboxes},
-    records::{Account, Change, Changed, Chunk, ItemError, ItemErrors, Planned, Records},
+    records::{Account, Advance, Change, Changed, Chunk, ItemError, ItemErrors, Planned, Records},
     suppressions::{Suppression, Suppressions},
     webhooks::*,
 };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
@@ -27,6 +28,15 @@ pub struct Account {
     pub planned: Option<Planned>,
     /// What the last chunk changed, for the events that tell of it; empty where none does.
     pub changed: Vec<Changed>,
+}
+
+impl Account {
+    /// Where a walk goes on after a chunk, before anybody knows how that ended.
+    #[must_use]
+    pub fn reaching(&self, chunk: &Chunk) -> Self {
+        let position = chunk.position.clone().or_else(|| self.position.clone());
+        Self { processed: self.processed + chunk.items(), position, ..Self::default() }
+    }
 }
 
 /// A chunk that an earlier run had begun.
@@ -61,10 +71,10 @@ pub struct Change {
 }
 
 /// Records that are changed together.
-#[derive(Debug)]
-pub struct Chunk<'a> {
+#[derive(Debug, Clone)]
+pub struct Chunk {
     /// What is done to them.
-    pub action: &'a Action,
+    pub action: Arc<Action>,
     /// The records, in the order in which they are to be changed.
     pub changes: Vec<Change>,
     /// Items of the chunk that were refused before anything was asked.
@@ -75,11 +85,21 @@ pub struct Chunk<'a> {
     pub at: Moment,
 }
 
-impl Chunk<'_> {
+impl Chunk {
     /// How many items it is about.
     pub fn items(&self) -> u64 {
         (self.changes.len() + self.refused.len()) as u64
     }
+}
+
+/// What is true after a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// The account after it.
+    pub account: Account,
+    /// The errors of its items, where they and the account are still to be written down
+    /// ([`Records::keep`]); none: both are.
+    pub unkept: Option<Vec<ItemError>>,
 }
 
 /// What is wrong with one item.
@@ -155,21 +175,33 @@ pub trait Records: Send + Sync {
         limit: u32,
     ) -> Result<Vec<String>, Fault>;
 
-    /// Changes the records of one chunk and writes the account, in one step where they lie together.
-    /// `account` is the account before, as this run had it last. The same chunk again, by a run that
-    /// found it unfinished, changes nothing more. Answers the account after.
+    /// Begins to change the records of one chunk, and answers when that is done. The adapter goes on by
+    /// itself while nobody waits; what is dropped ends, with the chunk changed as a whole or not at all.
+    ///
+    /// Where records and account lie together both are written in one step. Where they do not, and the
+    /// chunk may be changed again without more being changed, the account is left to
+    /// [`Records::keep`], so that the next chunk can be changed meanwhile. `before` is the account before,
+    /// as this run had it last: nothing is changed until it is there, and all is made ready for that. The
+    /// same chunk again, by a run that found it unfinished, changes nothing more.
     ///
     /// # Errors
     ///
-    /// As [`Records::count`]; a transient fault when a later run has the account. No item of the chunk
-    /// counts as done then.
-    async fn change(
+    /// As [`Records::count`], and what `before` answers; a transient fault when a later run has the
+    /// account. No item of the chunk counts as done then.
+    fn change(
         &self,
         run: &RunInfo,
-        resource: &Resource,
-        account: Account,
-        chunk: &Chunk<'_>,
-    ) -> Result<Account, Fault>;
+        resource: &Arc<Resource>,
+        before: BoxFuture<'static, Result<Account, Fault>>,
+        chunk: Chunk,
+    ) -> BoxFuture<'static, Result<Advance, Fault>>;
+
+    /// Writes down what a change left to be written; chunks in their order.
+    ///
+    /// # Errors
+    ///
+    /// A transient fault when a later run has the account, or the store is out of reach.
+    async fn keep(&self, run: &RunInfo, advance: &Advance) -> Result<(), Fault>;
 }
 
 /// The errors of single items.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 use toml::{
     Spanned,
-    de::{DeString, DeValue, ValueDeserializer},
+    de::{DeString, DeTable, DeValue, ValueDeserializer},
 };
 
 /// Looks a name up in the environment.
@@ -43,18 +43,23 @@ pub(super) fn entries<'i>(
             problems.push(format!("line {line}: {name}[{index}]: expected a table"));
             continue;
         };
-        let place = |(key, value): (Spanned<DeString<'i>>, _)| {
-            let line = line_at(text, key.span().start);
-            (key.into_inner().into_owned(), (line, value))
-        };
-        let options: HashMap<_, _> = table.into_iter().map(place).collect();
         let name = format!("{name}[{index}]");
-        entries.push(Entry { name, line, options, found: Vec::new() });
+        entries.push(Entry { name, line, ..Entry::of(table, text) });
     }
     entries
 }
 
-impl Entry<'_> {
+impl<'i> Entry<'i> {
+    /// A table of this text, which has no name yet.
+    fn of(table: DeTable<'i>, text: &str) -> Self {
+        let place = |(key, value): (Spanned<DeString<'i>>, _)| {
+            let line = line_at(text, key.span().start);
+            (key.into_inner().into_owned(), (line, value))
+        };
+        let options = table.into_iter().map(place).collect();
+        Self { name: String::new(), line: 1, options, found: Vec::new() }
+    }
+
     pub(super) fn wrong(&mut self, option: &str, line: usize, words: impl AsRef<str>) {
         let words = format!("line {line}: {}.{option}: {}", self.name, words.as_ref());
         self.found.push((line, words));
@@ -70,6 +75,27 @@ impl Entry<'_> {
                 None
             }
         }
+    }
+
+    /// The table under an option, to be read by itself and then handed to [`Entry::end`].
+    pub(super) fn take_table(&mut self, option: &str, text: &str) -> Option<Self> {
+        let (line, value) = self.options.remove(option)?;
+        let name = format!("{}.{option}", self.name);
+        match value.into_inner() {
+            DeValue::Table(table) => Some(Self { name, line, ..Self::of(table, text) }),
+            _ => {
+                self.wrong(option, line, "expected a table");
+                None
+            }
+        }
+    }
+
+    /// Ends the reading of a table under this one: what is wrong with it is wrong with this one.
+    pub(super) fn end(&mut self, table: Self) {
+        let mut problems = Vec::new();
+        let line = table.line;
+        table.finish(&mut problems);
+        self.found.extend(problems.into_iter().map(|words| (line, words)));
     }
 
     /// A text that must not be repeated in a problem.

@@ -9,6 +9,7 @@ mod people;
 mod report;
 mod rows;
 mod settings;
+mod warmup;
 
 use std::{
     fs::File,

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 use super::{
     endpoint::endpoint,
     entry::{Entry, Env, entries, line_at},
+    warmup,
 };
 use crate::{
     config::Rate,
@@ -47,7 +48,7 @@ pub(super) fn read(text: &str, env: Env<'_>) -> Result<Declared, Vec<String>> {
         match key.as_ref().as_ref() {
             "mailboxes" => {
                 for entry in entries("mailboxes", line, value, text, &mut problems) {
-                    declared.mailboxes.extend(mailbox(entry, env, &mut problems));
+                    declared.mailboxes.extend(mailbox(entry, text, env, &mut problems));
                 }
             }
             "endpoints" => {
@@ -75,6 +76,7 @@ fn is_plain(text: &str) -> bool {
 
 fn mailbox(
     mut entry: Entry<'_>,
+    text: &str,
     env: Env<'_>,
     problems: &mut Vec<String>,
 ) -> Option<MailboxSettings> {
@@ -97,6 +99,7 @@ fn mailbox(
         transport: transport.unwrap_or(Transport::File),
         limits,
         enabled,
+        warmup: warmup::take(&mut entry, text),
         ..MailboxSettings::file(address.unwrap_or_default())
     };
     match transport {

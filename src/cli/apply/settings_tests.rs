@@ -1,6 +1,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::store::{WarmupSettings, WarmupType};
 
 fn env(name: &str) -> Option<String> {
     (name == "MAIL_PASSWORD").then(|| "from the environment".to_owned())
@@ -83,6 +84,46 @@ domain = \"example.org\"
         assert!(found.iter().any(|line| line.starts_with(expected)), "{expected}\nin {found:#?}");
     }
     assert_eq!(found.len(), 11, "{found:#?}");
+}
+
+#[test]
+fn warm_up_is_a_table_of_its_mailbox() {
+    // given, when
+    let mailbox = "[[mailboxes]]\nemail_address = \"a@example.org\"\ntransport = \"file\"\n";
+    let with = |table: &str| format!("{mailbox}[mailboxes.warmup]\n{table}");
+    let said = |text: &str| read(text, &env).unwrap().mailboxes.remove(0).warmup;
+    // then
+    assert_eq!(said(mailbox), None);
+    assert_eq!(said(&with("")), Some(WarmupSettings::default()));
+    let all = "enabled = true\nwarmup_type = \"fast\"\nwarmup_target_daily_volume = 200\n\
+               reply_rate_percent = 0\ntime_zone = \"Europe/Berlin\"";
+    let expected = WarmupSettings {
+        enabled: true,
+        warmup_type: WarmupType::Fast,
+        target_daily_volume: 200,
+        reply_rate_percent: 0,
+        time_zone: "Europe/Berlin".into(),
+    };
+    assert_eq!(said(&with(all)), Some(expected));
+    let wrong = "enabled = 1\nwarmup_type = \"quick\"\nwarmup_target_daily_volume = 0\n\
+                 reply_rate_percent = 101\ntime_zone = \"Mars\"\nspeed = 3";
+    let found = problems(&with(wrong));
+    for (line, expected) in [
+        "line 5: mailboxes[0].warmup.enabled: ",
+        "line 6: mailboxes[0].warmup.warmup_type: expected slow, normal or fast, got \"quick\"",
+        "line 7: mailboxes[0].warmup.warmup_target_daily_volume: expected 1 to 200, got 0",
+        "line 8: mailboxes[0].warmup.reply_rate_percent: expected 0 to 100, got 101",
+        "line 9: mailboxes[0].warmup.time_zone: expected a zone such as Europe/Berlin, got \"Mars\"",
+        "line 10: mailboxes[0].warmup.speed: there is no such option",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(found[line].starts_with(expected), "{expected}\nin {found:#?}");
+    }
+    assert_eq!(found.len(), 6, "{found:#?}");
+    let found = problems(&format!("{mailbox}warmup = true"));
+    assert_eq!(found, ["line 4: mailboxes[0].warmup: expected a table"]);
 }
 
 #[test]

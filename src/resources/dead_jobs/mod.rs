@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use jobs::contract::{
     Fault, JobId, RunInfo, TenantId,
-    ports::{Account, Change, Changed, Chunk, ItemError, Planned},
+    ports::{Advance, Change, Changed, Chunk, ItemError, Planned},
     resource::{Filter, Resource},
 };
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::{
     queue::{JobFilter, JobRecord, Queue, QueueError, Status},
     store::{
         Store,
-        records::{Apart, Outcome, change_apart},
+        records::{Apart, Before, Outcome, change_apart},
     },
 };
 
@@ -115,15 +115,15 @@ impl DeadJobs {
         &self,
         run: &RunInfo,
         resource: &Resource,
-        account: Account,
-        chunk: &Chunk<'_>,
-    ) -> Result<Account, Fault> {
+        before: Before,
+        chunk: &Chunk,
+    ) -> Result<Advance, Fault> {
         let Some(deed) = ALL.into_iter().find(|deed| deed.name() == chunk.action.deed) else {
             let words = format!("nothing is known of {:?}", chunk.action.deed);
             return Err(Fault::permanent("unknown_action", words));
         };
         let change = JobChange { jobs: self, tenant: &run.tenant, deed };
-        change_apart(&self.store, run, resource, account, chunk, &change).await
+        change_apart(&self.store, run, resource, before, chunk, &change).await
     }
 }
 
@@ -156,7 +156,7 @@ impl JobChange<'_> {
 
 #[async_trait]
 impl Apart for JobChange<'_> {
-    async fn there(&self, chunk: &Chunk<'_>) -> Result<Vec<String>, Fault> {
+    async fn there(&self, chunk: &Chunk) -> Result<Vec<String>, Fault> {
         let mut there = Vec::with_capacity(chunk.changes.len());
         for some in chunk.changes.chunks(AT_ONCE) {
             for found in join_all(some.iter().map(|change| self.dead(change))).await {
@@ -166,7 +166,7 @@ impl Apart for JobChange<'_> {
         Ok(there)
     }
 
-    async fn apply(&self, chunk: &Chunk<'_>, planned: Option<&Planned>) -> Result<Outcome, Fault> {
+    async fn apply(&self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault> {
         let mut outcome = Outcome::default();
         for some in chunk.changes.chunks(AT_ONCE) {
             let done = join_all(some.iter().map(|change| self.one(change, planned))).await;

@@ -1,43 +1,53 @@
 //! Chunks of records that lie elsewhere than their job's account.
 //!
 //! The records are changed first and the account is written after; who ends between the two leaves a
-//! chunk that is done and not known to be. It is done again then: values are absolute, so that nothing
-//! more changes. Where a record would not be found again, what was found is written down before.
+//! chunk that is done and not known to be, and perhaps the one after it. They are done again then, in
+//! their order: values are absolute, so that nothing more changes. Where a record would not be found again,
+//! what was found is written down before, and the account before the next chunk.
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use jobs::contract::{
     Fault, RunInfo,
-    ports::{Account, Chunk, Clock, Planned},
+    ports::{Account, Advance, Chunk, Clock, Planned},
     resource::Resource,
 };
 
 use super::{apply::Outcome, change::changed};
 use crate::{clock::SystemClock, store::Store};
 
+/// The account before a chunk, as soon as it is known.
+pub(crate) type Before = BoxFuture<'static, Result<Account, Fault>>;
+
 /// Records that lie elsewhere.
 #[async_trait]
 pub(crate) trait Apart: Sync {
     /// Which of the chunk's records are there, by their ids.
-    async fn there(&self, chunk: &Chunk<'_>) -> Result<Vec<String>, Fault>;
+    async fn there(&self, chunk: &Chunk) -> Result<Vec<String>, Fault>;
 
-    /// Changes them; `planned` is what an earlier run found, which may have changed them already.
-    async fn apply(&self, chunk: &Chunk<'_>, planned: Option<&Planned>) -> Result<Outcome, Fault>;
+    /// Changes them; `planned` is what an earlier run found, which may have changed them already. Where a
+    /// record is found again once it was changed, this proves before its end that the account is still the
+    /// run's.
+    async fn apply(&self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault>;
 
     /// Whether a record is not found again once it was changed.
     fn forgets(&self) -> bool;
 }
 
-/// Changes a chunk and writes the account.
+/// Changes a chunk once the account before is there, and writes the account where the chunk cannot simply be done again; otherwise that is
+/// left to be done while the next one is changed.
 pub(crate) async fn change(
     store: &Store,
     run: &RunInfo,
     resource: &Resource,
-    account: Account,
-    chunk: &Chunk<'_>,
+    before: Before,
+    chunk: &Chunk,
     records: &dyn Apart,
-) -> Result<Account, Fault> {
+) -> Result<Advance, Fault> {
     let by_filter = chunk.position.is_some();
-    if account.planned.is_none() && (by_filter || records.forgets()) {
+    let at_once = by_filter || records.forgets();
+    let before = before.await?;
+    if before.planned.is_none() && at_once {
         let ids = if records.forgets() {
             records.there(chunk).await?
         } else {
@@ -45,17 +55,20 @@ pub(crate) async fn change(
         };
         // A walk by a filter goes on from these ids: it needs all of them, found or not.
         let ids = if by_filter { all_of(chunk, ids) } else { ids };
-        store.plan(run, &account, &Planned { ids, at: chunk.at }).await?;
-    } else {
-        store.is_mine(run, &account).await?;
+        store.plan(run, &before, &Planned { ids, at: chunk.at }).await?;
+    } else if at_once {
+        store.is_mine(run).await?;
     }
-    let outcome = records.apply(chunk, account.planned.as_ref()).await?;
-    let (after, errors) = changed(account, resource, chunk, outcome);
-    store.advance(run, &after, &errors, SystemClock.now()).await?;
-    Ok(after)
+    let outcome = records.apply(chunk, before.planned.as_ref()).await?;
+    let (account, errors) = changed(before, resource, chunk, outcome);
+    if !at_once {
+        return Ok(Advance { account, unkept: Some(errors) });
+    }
+    store.advance(run, &account, &errors, SystemClock.now()).await?;
+    Ok(Advance { account, unkept: None })
 }
 
-fn all_of(chunk: &Chunk<'_>, found: Vec<String>) -> Vec<String> {
+fn all_of(chunk: &Chunk, found: Vec<String>) -> Vec<String> {
     if found.len() == chunk.changes.len() {
         return found;
     }

@@ -1,15 +1,19 @@
 //! Carrying out a chunk inside a transaction.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use jobs::contract::ports::{Changed, ItemError, Planned};
 use sqlx::AssertSqlSafe;
 
 use super::{
-    batch::{self, Batch, Row},
+    batch::{Batch, Row},
+    bound::{Cell, bind},
     trouble::{Refusal, Trouble},
 };
 use crate::store::db::{Tx, on_conn};
+
+/// Rows of a statement that is worth being kept ready: those of a whole chunk.
+const USUAL: usize = 500;
 
 /// What became of the records of a chunk.
 #[derive(Debug, Default)]
@@ -18,11 +22,14 @@ pub(crate) struct Outcome {
     pub(crate) errors: Vec<ItemError>,
 }
 
-/// Whether a record that the database refuses spoils the transaction, or only itself.
+/// With how much care a chunk is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
-    /// Nothing is expected to be refused: no step costs more than its statement.
-    None,
+    /// Every record is expected to be there and none to be refused: the database only counts. On SQLite
+    /// each answer costs as much as a change, and mostly the number says all.
+    Count,
+    /// The database tells which records it changed; none is expected to be refused.
+    Tell,
     /// What is refused is narrowed down by halves, each half undone by itself.
     Halves,
 }
@@ -42,16 +49,19 @@ pub(super) struct Applying<'a> {
 impl Applying<'_> {
     pub(super) async fn all(mut self, batches: &[Batch<'_>]) -> Result<Outcome, Trouble> {
         for batch in batches {
-            match self.care {
-                Care::None => self.statement(batch, &batch.rows).await?,
-                Care::Halves => self.halves(batch).await?,
+            for rows in batch.rows.chunks(batch.most()) {
+                match self.care {
+                    Care::Count => self.count(batch, rows).await?,
+                    Care::Tell => self.statement(batch, rows).await?,
+                    Care::Halves => self.halves(batch, rows).await?,
+                }
             }
         }
         Ok(self.outcome)
     }
 
-    async fn halves(&mut self, batch: &Batch<'_>) -> Result<(), Trouble> {
-        let mut parts = vec![&batch.rows[..]];
+    async fn halves(&mut self, batch: &Batch<'_>, rows: &[Row<'_>]) -> Result<(), Trouble> {
+        let mut parts = vec![rows];
         while let Some(rows) = parts.pop() {
             self.control("SAVEPOINT part").await?;
             match self.statement(batch, rows).await {
@@ -72,26 +82,23 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// Whether the statement changed every record, on SQLite: there each answer costs as much as a change,
-    /// and mostly the number says all. Where it does not, nothing was done.
-    async fn changes_all(
-        &mut self,
-        batch: &Batch<'_>,
-        rows: &[Row<'_>],
-        bound: &str,
-    ) -> Result<bool, Trouble> {
-        if !matches!(self.tx, Tx::Lite(_)) || self.planned.is_some() || rows.len() < 2 {
-            return Ok(false);
+    /// Fails when not every record was changed.
+    async fn count(&mut self, batch: &Batch<'_>, rows: &[Row<'_>]) -> Result<(), Trouble> {
+        let sql = AssertSqlSafe(batch.statement(rows.len()));
+        let bound = batch.bind(self.tenant, rows);
+        let usual = is_usual(self.tx, rows);
+        let changed = on_conn!(Tx, &mut *self.tx, c => {
+            bind!(sqlx::query(sql), bound)
+                .persistent(usual)
+                .execute(&mut **c)
+                .await
+                .map(|done| done.rows_affected())
+        })?;
+        if changed != rows.len() as u64 {
+            return Err(Trouble::NotAll);
         }
-        self.control("SAVEPOINT counted").await?;
-        let changed = count(self.tx, &batch.counting, bound, self.tenant).await;
-        let all = matches!(changed, Ok(changed) if changed == rows.len() as u64);
-        if !all {
-            self.control("ROLLBACK TO SAVEPOINT counted").await?;
-        }
-        self.control("RELEASE SAVEPOINT counted").await?;
-        changed?;
-        Ok(all)
+        self.outcome.done.extend(rows.iter().map(changed_by));
+        Ok(())
     }
 
     async fn control(&mut self, sql: &'static str) -> Result<(), Trouble> {
@@ -102,18 +109,14 @@ impl Applying<'_> {
     }
 
     async fn statement(&mut self, batch: &Batch<'_>, rows: &[Row<'_>]) -> Result<(), Trouble> {
-        let bound = batch::bind(rows);
-        let all = self.changes_all(batch, rows, &bound).await?;
-        let done: HashSet<String> = if all {
-            HashSet::new()
-        } else {
-            texts(self.tx, &batch.telling, &bound, self.tenant).await?.into_iter().collect()
-        };
+        let bound = batch.bind(self.tenant, rows);
+        let (sql, usual) = (batch.telling(rows.len()), is_usual(self.tx, rows));
+        let done: HashSet<String> = texts(self.tx, sql, bound, usual).await?.into_iter().collect();
         for row in rows {
             let id = &row.change.id;
             let was_done = || self.planned.is_some_and(|planned| planned.ids.contains(id));
-            if all || done.contains(id) || (self.forgets && was_done()) {
-                self.outcome.done.push(Changed { ordinal: row.change.ordinal, id: id.clone() });
+            if done.contains(id) || (self.forgets && was_done()) {
+                self.outcome.done.push(changed_by(row));
             } else {
                 self.outcome.errors.push(ItemError::not_found(row.change));
             }
@@ -122,27 +125,28 @@ impl Applying<'_> {
     }
 }
 
-/// How many records a statement over rows changed.
-async fn count(tx: &mut Tx, sql: &Arc<str>, rows: &str, tenant: &str) -> Result<u64, sqlx::Error> {
-    on_conn!(Tx, tx, c => {
-        let done = sqlx::query(AssertSqlSafe(Arc::clone(sql))).bind(rows).bind(tenant);
-        done.execute(&mut **c).await.map(|done| done.rows_affected())
-    })
+fn changed_by(row: &Row<'_>) -> Changed {
+    Changed { ordinal: row.change.ordinal, id: row.change.id.clone() }
 }
 
-/// The texts that a statement over rows answers.
+/// Whether a statement over these rows will come again: on SQLite its text has their number.
+fn is_usual(tx: &Tx, rows: &[Row<'_>]) -> bool {
+    matches!(tx, Tx::Pg(_)) || rows.len() >= USUAL
+}
+
+/// The texts that a statement over rows answers; a usual one is kept ready.
 pub(super) async fn texts(
     tx: &mut Tx,
-    sql: &Arc<str>,
-    rows: &str,
-    tenant: &str,
+    sql: String,
+    bound: Vec<Cell>,
+    usual: bool,
 ) -> Result<Vec<String>, sqlx::Error> {
     on_conn!(Tx, tx, c => {
-        sqlx::query_scalar(AssertSqlSafe(Arc::clone(sql)))
-            .bind(rows)
-            .bind(tenant)
+        let asked: Vec<(String,)> = bind!(sqlx::query_as(AssertSqlSafe(sql)), bound)
+            .persistent(usual)
             .fetch_all(&mut **c)
-            .await
+            .await?;
+        Ok(asked.into_iter().map(|(text,)| text).collect())
     })
 }
 

@@ -1,50 +1,105 @@
 //! A chunk as statements: no record twice in one, and one set of columns in each.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
     fmt::Write,
-    sync::Arc,
 };
 
 use jobs::contract::{Moment, ports::Change};
 use serde_json::Value;
 
 use super::{
-    Fill, Table,
-    columns::{Class, Columns},
+    Fill,
+    bound::Cell,
+    columns::Class,
     deeds::Deed,
     encode,
-    sql::{Shape, value},
+    sql::{Rows, Shape, value},
 };
 
 /// Records that one statement changes.
 pub(super) struct Batch<'c> {
-    /// The statement.
-    pub(super) counting: Arc<str>,
-    /// The same, answering the ids of the records that it changed.
-    pub(super) telling: Arc<str>,
+    shape: &'c Shape<'c>,
+    deed: &'c dyn Deed,
+    columns: Vec<String>,
+    given: usize,
+    /// The values of the last columns, which are the same in all rows.
+    same: Vec<Value>,
     pub(super) rows: Vec<Row<'c>>,
 }
 
-/// A record, and its values as JSON.
+/// A record, and its values without those that are the same in all rows.
 pub(super) struct Row<'c> {
     pub(super) change: &'c Change,
-    json: String,
+    cells: Vec<Cow<'c, Value>>,
 }
 
-/// Rows as one text that is bound.
-pub(super) fn bind(rows: &[Row<'_>]) -> String {
-    let all: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
-    format!("[{}]", all.join(","))
+impl Batch<'_> {
+    /// The statement over so many rows.
+    pub(super) fn statement(&self, count: usize) -> String {
+        let rows = Rows { columns: &self.columns, given: self.given, same: self.same.len(), count };
+        self.deed.statement(self.shape, &rows)
+    }
+
+    /// The same, answering the ids of the records that it changed.
+    pub(super) fn telling(&self, count: usize) -> String {
+        format!("{} RETURNING {}", self.statement(count), self.shape.changed_id())
+    }
+
+    /// What is bound to it.
+    pub(super) fn bind(&self, tenant: &str, rows: &[Row<'_>]) -> Vec<Cell> {
+        bind(self.shape, tenant, &self.same, rows)
+    }
+
+    /// The most rows that one statement takes.
+    pub(super) fn most(&self) -> usize {
+        most(self.shape, self.columns.len())
+    }
 }
 
-/// Rows of ids alone.
-pub(super) fn bind_ids(table: &Table, columns: &Columns, changes: &[Change]) -> String {
-    let class = columns.class(&table.id);
-    let row = |change: &Change| {
-        Value::Object([("pr_id".to_owned(), id(change, &class))].into_iter().collect())
-    };
-    Value::Array(changes.iter().map(row).collect()).to_string()
+/// Values that SQLite takes in one statement, less those that all rows have.
+const MOST_BOUND: usize = 32_000;
+
+fn most(shape: &Shape<'_>, columns: usize) -> usize {
+    if shape.columns.lite { (MOST_BOUND / (columns + 1)).max(1) } else { usize::MAX }
+}
+
+/// What is bound to a statement over rows. SQLite counts values as they come in its text: the tenant, what
+/// is the same in all rows, the rows, and the tenant again for whoever asks for it behind them.
+pub(super) fn bind(shape: &Shape<'_>, tenant: &str, same: &[Value], rows: &[Row<'_>]) -> Vec<Cell> {
+    let id_class = shape.columns.class(&shape.table.id);
+    if !shape.columns.lite {
+        let mut bound = vec![Cell::Text(json(rows, &id_class)), Cell::Text(tenant.to_owned())];
+        bound.extend(same.iter().map(Cell::text));
+        return bound;
+    }
+    let width = rows.first().map_or(1, |row| row.cells.len() + 1);
+    let mut bound = Vec::with_capacity(rows.len() * width + same.len() + 2);
+    bound.push(Cell::Text(tenant.to_owned()));
+    bound.extend(same.iter().cloned().map(Cell::native));
+    for row in rows {
+        bound.push(Cell::native(id(row.change, &id_class)));
+        bound.extend(row.cells.iter().map(|cell| Cell::native(cell.clone().into_owned())));
+    }
+    bound.push(Cell::Text(tenant.to_owned()));
+    bound
+}
+
+/// Rows as one text.
+fn json(rows: &[Row<'_>], id_class: &Class) -> String {
+    let mut json = String::from("[");
+    for (at, row) in rows.iter().enumerate() {
+        // Names of ours need no escaping; to write to a text does not fail.
+        let before = if at == 0 { "" } else { "," };
+        let _ = write!(json, "{before}{{\"pr_id\":{}", id(row.change, id_class));
+        for (n, cell) in row.cells.iter().enumerate() {
+            let _ = write!(json, ",\"{}\":{cell}", value(n));
+        }
+        json.push('}');
+    }
+    json.push(']');
+    json
 }
 
 fn id(change: &Change, class: &Class) -> Value {
@@ -52,10 +107,19 @@ fn id(change: &Change, class: &Class) -> Value {
     number.map_or_else(|| change.id.as_str().into(), Value::from)
 }
 
+/// Rows of ids alone, as many as a statement takes in each part.
+pub(super) fn ids<'c>(shape: &Shape<'_>, changes: &'c [Change]) -> Vec<Vec<Row<'c>>> {
+    let row = |change| Row { change, cells: Vec::new() };
+    changes
+        .chunks(most(shape, 0).min(changes.len().max(1)))
+        .map(|part| part.iter().map(row).collect())
+        .collect()
+}
+
 /// The statements for changes, in the order in which they must be carried out.
 pub(super) fn batches<'c>(
-    shape: &Shape<'_>,
-    deed: &dyn Deed,
+    shape: &'c Shape<'c>,
+    deed: &'c dyn Deed,
     changes: &'c [Change],
     at: Moment,
 ) -> Vec<Batch<'c>> {
@@ -75,7 +139,7 @@ pub(super) fn batches<'c>(
 /// Changes in runs in which no record is there twice.
 fn rounds(changes: &[Change]) -> Vec<&[Change]> {
     let mut rounds = Vec::new();
-    let (mut from, mut seen) = (0, HashSet::new());
+    let (mut from, mut seen) = (0, HashSet::with_capacity(changes.len()));
     for (at, change) in changes.iter().enumerate() {
         if !seen.insert(change.id.as_str()) {
             rounds.push(&changes[from..at]);
@@ -88,8 +152,8 @@ fn rounds(changes: &[Change]) -> Vec<&[Change]> {
 }
 
 fn batch<'c>(
-    shape: &Shape<'_>,
-    deed: &dyn Deed,
+    shape: &'c Shape<'c>,
+    deed: &'c dyn Deed,
     names: &[&str],
     changes: &[&'c Change],
     at: Moment,
@@ -97,61 +161,46 @@ fn batch<'c>(
     let table = shape.table;
     let mut columns: Vec<String> = names.iter().map(|name| table.columns[*name].clone()).collect();
     let given = columns.len();
-    let fills: HashMap<String, Fill> =
+    let fills: BTreeMap<String, Fill> =
         deed.fills(table).into_iter().filter(|(column, _)| !columns.contains(column)).collect();
-    let mut filled: Vec<&String> = fills.keys().collect();
-    filled.sort();
-    columns.extend(filled.into_iter().cloned());
-    let sql = deed.statement(shape, &columns, given);
-    let telling = format!("{sql} RETURNING {}", shape.changed_id()).into();
-    let classes = columns.iter().map(|column| shape.columns.class(column)).collect();
-    let id_class = shape.columns.class(&table.id);
-    let writer =
-        RowWriter { shape, names, columns: &columns, classes, id_class, fills: &fills, at };
-    let rows = changes.iter().map(|change| writer.row(change)).collect();
-    Batch { counting: sql.into(), telling, rows }
+    let (own, shared): (Vec<_>, Vec<_>) =
+        fills.into_iter().partition(|(_, fill)| *fill == Fill::Id);
+    columns.extend(own.iter().map(|(column, _)| column.clone()));
+    let classes: Vec<_> = columns.iter().map(|column| shape.columns.class(column)).collect();
+    let same = shared
+        .into_iter()
+        .map(|(column, fill)| {
+            let class = shape.columns.class(&column);
+            columns.push(column);
+            filled(&fill, at, &class)
+        })
+        .collect();
+    let row = |change: &&'c Change| {
+        let field = |(name, class): (&&str, &Class)| {
+            encode::cell(&change.fields[*name], &table.resource.fields[*name], class)
+        };
+        let mut cells: Vec<_> = names.iter().zip(&classes).map(field).collect();
+        cells.extend(own.iter().map(|_| Cow::Owned(change.given.trim().into())));
+        Row { change, cells }
+    };
+    let rows = changes.iter().map(row).collect();
+    Batch { shape, deed, columns, given, same, rows }
 }
 
-struct RowWriter<'a> {
-    shape: &'a Shape<'a>,
-    names: &'a [&'a str],
-    columns: &'a [String],
-    classes: Vec<Class>,
-    id_class: Class,
-    fills: &'a HashMap<String, Fill>,
-    at: Moment,
-}
-
-impl RowWriter<'_> {
-    fn row<'c>(&self, change: &'c Change) -> Row<'c> {
-        let table = self.shape.table;
-        let mut json = format!("{{\"pr_id\":{}", id(change, &self.id_class));
-        for (n, column) in self.columns.iter().enumerate() {
-            let class = &self.classes[n];
-            let cell = match self.names.get(n) {
-                Some(name) => {
-                    encode::cell(&change.fields[*name], &table.resource.fields[*name], class)
-                }
-                None => self.filled(column, change, class),
-            };
-            // A name of ours needs no escaping; to write to a text does not fail.
-            let _ = write!(json, ",\"{}\":{cell}", value(n));
-        }
-        json.push('}');
-        Row { change, json }
-    }
-
-    fn filled(&self, column: &str, change: &Change, class: &Class) -> Value {
-        match &self.fills[column] {
-            Fill::Now => encode::moment(self.at, class),
-            Fill::Id => change.given.trim().into(),
-            Fill::Value(value) => encode::plain(value, class),
-        }
+/// What a column is filled with in every row.
+fn filled(fill: &Fill, at: Moment, class: &Class) -> Value {
+    match fill {
+        Fill::Now => encode::moment(at, class),
+        // Each row has its own.
+        Fill::Id => Value::Null,
+        Fill::Value(value) => encode::plain(value, class),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! Changing the records of a chunk, with the account of the job where they lie together.
 
 use async_trait::async_trait;
+use futures::future::try_join;
 use jobs::contract::{
     Fault, RunInfo,
     ports::{Account, Chunk, ItemError, Planned},
@@ -8,10 +9,9 @@ use jobs::contract::{
 };
 
 use super::{
-    Apart, Outcome, RecordStore, Table,
+    Apart, Outcome, RecordStore,
     apply::{self, Applying, Care},
-    batch,
-    columns::Columns,
+    batch::{self, Batch},
     deeds::Deed,
     select,
     sql::Shape,
@@ -27,7 +27,7 @@ const TRIES: u32 = 3;
 pub(super) fn changed(
     before: Account,
     resource: &Resource,
-    chunk: &Chunk<'_>,
+    chunk: &Chunk,
     outcome: Outcome,
 ) -> (Account, Vec<ItemError>) {
     let mut errors = chunk.refused.clone();
@@ -49,9 +49,9 @@ pub(super) fn changed(
 pub(super) struct TableChange<'a> {
     pub(super) records: &'a RecordStore,
     pub(super) run: &'a RunInfo,
-    pub(super) table: &'a Table,
-    pub(super) columns: &'a Columns,
+    pub(super) shape: &'a Shape<'a>,
     pub(super) deed: &'static dyn Deed,
+    pub(super) batches: &'a [Batch<'a>],
 }
 
 impl TableChange<'_> {
@@ -59,33 +59,40 @@ impl TableChange<'_> {
     /// have spoiled. With an account it is written in the same transaction.
     pub(super) async fn insist(
         &self,
-        chunk: &Chunk<'_>,
+        chunk: &Chunk,
         planned: Option<&Planned>,
         account: Option<&Account>,
     ) -> Result<(Outcome, Option<Account>), Trouble> {
-        let mut care = Care::None;
-        for _ in 1..TRIES {
+        // What an earlier run may have done, and what Postgres says at no cost, is not counted.
+        let counted = self.shape.columns.lite && planned.is_none();
+        let mut care = if counted { Care::Count } else { Care::Tell };
+        let mut clashes = 0;
+        loop {
             match within(self.once(chunk, planned, account, care)).await {
-                Err(Trouble::Refused(_)) if care == Care::None => care = Care::Halves,
-                Err(Trouble::Clash(words)) => {
+                Err(Trouble::Refused(_)) if care != Care::Halves => care = Care::Halves,
+                Err(Trouble::NotAll) if care == Care::Count => care = Care::Tell,
+                Err(Trouble::Clash(words)) if clashes + 1 < TRIES => {
+                    clashes += 1;
                     tracing::debug!(error = words, "a chunk is tried again");
                 }
                 ended => return ended,
             }
         }
-        within(self.once(chunk, planned, account, care)).await
+    }
+
+    /// Proves that the account, which lies elsewhere, is still the run's.
+    async fn is_mine(&self) -> Result<(), Trouble> {
+        self.records.store.is_mine(self.run).await.map_err(Trouble::Account)
     }
 
     async fn once(
         &self,
-        chunk: &Chunk<'_>,
+        chunk: &Chunk,
         planned: Option<&Planned>,
         account: Option<&Account>,
         care: Care,
     ) -> Result<(Outcome, Option<Account>), Trouble> {
-        let shape = Shape { table: self.table, columns: self.columns };
-        let batches = batch::batches(&shape, self.deed, &chunk.changes, chunk.at);
-        let mut tx = begin(self.records.writer(self.table)).await?;
+        let mut tx = begin(self.records.writer(self.shape.table)).await?;
         if let Some(account) = account
             && !bulk::hold(&mut tx, self.run, account.chunk, chunk.at).await?
         {
@@ -95,16 +102,19 @@ impl TableChange<'_> {
             tx: &mut tx,
             tenant: self.run.tenant.as_str(),
             planned,
-            forgets: self.deed.forgets(self.table),
+            forgets: self.forgets(),
             care,
             outcome: Outcome::default(),
         };
-        let outcome = applying.all(&batches).await?;
         let Some(account) = account else {
+            // Before the end, and while the database is at work.
+            let (outcome, ()) = try_join(applying.all(self.batches), self.is_mine()).await?;
             commit(tx).await?;
             return Ok((outcome, None));
         };
-        let (after, errors) = changed(account.clone(), &self.table.resource, chunk, outcome);
+        let outcome = applying.all(self.batches).await?;
+        let resource = &self.shape.table.resource;
+        let (after, errors) = changed(account.clone(), resource, chunk, outcome);
         if !bulk::advance(&mut tx, self.run, &after, &errors, chunk.at).await? {
             return Err(Trouble::Lost);
         }
@@ -134,30 +144,32 @@ async fn commit(tx: Tx) -> Result<(), sqlx::Error> {
 
 #[async_trait]
 impl Apart for TableChange<'_> {
-    async fn there(&self, chunk: &Chunk<'_>) -> Result<Vec<String>, Fault> {
-        let shape = Shape { table: self.table, columns: self.columns };
-        let (sql, ids) = (
-            select::there(&shape).into(),
-            batch::bind_ids(self.table, self.columns, &chunk.changes),
-        );
+    async fn there(&self, chunk: &Chunk) -> Result<Vec<String>, Fault> {
+        let (table, shape) = (self.shape.table, self.shape);
         let asking = within(async {
-            let mut tx = begin(self.records.writer(self.table)).await?;
-            Ok(apply::texts(&mut tx, &sql, &ids, self.run.tenant.as_str()).await?)
+            let mut tx = begin(self.records.writer(table)).await?;
+            let mut there = Vec::new();
+            for rows in batch::ids(shape, &chunk.changes) {
+                let sql = select::there(shape, rows.len());
+                let bound = batch::bind(shape, self.run.tenant.as_str(), &[], &rows);
+                there.append(&mut apply::texts(&mut tx, sql, bound, false).await?);
+            }
+            Ok(there)
         });
         match asking.await {
             Ok(ids) => Ok(ids),
-            Err(trouble) => Err(self.records.fault(self.table, trouble).await),
+            Err(trouble) => Err(self.records.fault(self.shape.table, trouble).await),
         }
     }
 
-    async fn apply(&self, chunk: &Chunk<'_>, planned: Option<&Planned>) -> Result<Outcome, Fault> {
+    async fn apply(&self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault> {
         match self.insist(chunk, planned, None).await {
             Ok((outcome, _)) => Ok(outcome),
-            Err(trouble) => Err(self.records.fault(self.table, trouble).await),
+            Err(trouble) => Err(self.records.fault(self.shape.table, trouble).await),
         }
     }
 
     fn forgets(&self) -> bool {
-        self.deed.forgets(self.table)
+        self.deed.forgets(self.shape.table)
     }
 }

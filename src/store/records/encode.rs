@@ -1,5 +1,7 @@
 //! Values on their way into a column: as JSON, of which the database makes what its column is.
 
+use std::borrow::Cow;
+
 use jobs::contract::{
     Moment,
     resource::{Field, FieldType, Stored},
@@ -9,22 +11,24 @@ use serde_json::Value;
 use super::columns::Class;
 
 /// A field's value, as its column wants it.
-pub(super) fn cell(value: &Value, field: &Field, class: &Class) -> Value {
-    match (&field.kind, value) {
-        (_, Value::Null) => Value::Null,
+pub(super) fn cell<'v>(value: &'v Value, field: &Field, class: &Class) -> Cow<'v, Value> {
+    let other = match (&field.kind, value) {
         (FieldType::Boolean, Value::Bool(yes)) if *class == Class::Integer => u8::from(*yes).into(),
-        (FieldType::Timestamp(stored), Value::String(text)) => match text.parse::<Moment>() {
-            Ok(at) => match stored {
-                Stored::Milliseconds => at.millis().into(),
-                Stored::Native => at.to_string().into(),
-            },
-            // Checked before; what is no moment the column refuses.
-            Err(_) => value.clone(),
-        },
-        (FieldType::Json, value) if *class != Class::Json => value.to_string().into(),
+        (FieldType::Timestamp(stored), Value::String(text)) => {
+            match (text.parse::<Moment>(), stored) {
+                (Ok(at), Stored::Milliseconds) => at.millis().into(),
+                (Ok(at), Stored::Native) => at.to_string().into(),
+                // Checked before; what is no moment the column refuses.
+                (Err(_), _) => return Cow::Borrowed(value),
+            }
+        }
+        (FieldType::Json, value) if !value.is_null() && *class != Class::Json => {
+            value.to_string().into()
+        }
         (FieldType::Uuid, Value::String(text)) => text.to_lowercase().into(),
-        _ => value.clone(),
-    }
+        _ => return Cow::Borrowed(value),
+    };
+    Cow::Owned(other)
 }
 
 /// A moment, as a column wants it.

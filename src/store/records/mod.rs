@@ -1,11 +1,13 @@
 //! Records of declared tables: in this store, or in a database of the host product.
 //!
-//! A chunk is a few statements, one for each set of columns that it changes, whose rows are one bound
-//! JSON text: both databases make columns of it, and what they cannot make a value of they refuse.
+//! A chunk is a few statements, one for each set of columns that it changes. On Postgres their rows are one
+//! bound JSON text, of which it makes columns, refusing what it cannot make a value of; SQLite takes
+//! values of any type, and each is bound by itself.
 
 mod apart;
 mod apply;
 mod batch;
+mod bound;
 mod change;
 mod columns;
 mod deeds;
@@ -25,13 +27,13 @@ use std::{
 
 use jobs::contract::{
     Fault, RunInfo, TenantId,
-    ports::{Account, Chunk},
+    ports::{Advance, Chunk},
     resource::Filter,
 };
 use sqlx::AssertSqlSafe;
 
 pub(crate) use self::{
-    apart::{Apart, change as change_apart},
+    apart::{Apart, Before, change as change_apart},
     apply::Outcome,
 };
 use self::{change::TableChange, columns::Columns, select::Question, sql::Shape, trouble::Trouble};
@@ -203,22 +205,25 @@ impl RecordStore {
         &self,
         run: &RunInfo,
         table: &Table,
-        account: Account,
-        chunk: &Chunk<'_>,
-    ) -> Result<Account, Fault> {
+        before: Before,
+        chunk: &Chunk,
+    ) -> Result<Advance, Fault> {
         let columns = self.columns(table).await?;
         let Some(deed) = deeds::find(&chunk.action.deed) else {
             let words = format!("nothing is known of {:?}", chunk.action.deed);
             return Err(Fault::permanent("unknown_action", words));
         };
-        let change = TableChange { records: self, run, table, columns: &columns, deed };
+        let shape = Shape { table, columns: &columns };
+        let batches = batch::batches(&shape, deed, &chunk.changes, chunk.at);
+        let change = TableChange { records: self, run, shape: &shape, deed, batches: &batches };
         if table.database.is_some() {
             let resource = &table.resource;
-            return change_apart(&self.store, run, resource, account, chunk, &change).await;
+            return change_apart(&self.store, run, resource, before, chunk, &change).await;
         }
-        let done = change.insist(chunk, None, Some(&account)).await;
+        let before = before.await?;
+        let done = change.insist(chunk, None, Some(&before)).await;
         match done {
-            Ok((_, Some(after))) => Ok(after),
+            Ok((_, Some(account))) => Ok(Advance { account, unkept: None }),
             Ok((_, None)) => Err(bulk::lost()),
             Err(trouble) => Err(self.fault(table, trouble).await),
         }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     encode,
-    sql::{Shape, name},
+    sql::{Rows, Shape, name},
 };
 
 /// A question: its text, and the texts bound from `$1` on.
@@ -44,13 +44,13 @@ pub(super) fn page(
     asking.question(sql)
 }
 
-/// Which of the records in the rows the tenant has: parameters as in a change.
-pub(super) fn there(shape: &Shape<'_>) -> String {
+/// Which of the records in so many rows the tenant has: parameters as in a change.
+pub(super) fn there(shape: &Shape<'_>, count: usize) -> String {
     format!(
         "SELECT {} FROM {}, {} WHERE {}{}",
         shape.id(),
         shape.target(),
-        shape.rows(&[]),
+        shape.rows(&Rows { columns: &[], given: 0, same: 0, count }),
         shape.in_rows(),
         shape.alive()
     )

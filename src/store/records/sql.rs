@@ -1,5 +1,7 @@
 //! Statements over declared tables. Names are quoted and come from declarations; values are bound.
 
+use std::fmt::Write;
+
 use super::{
     Table,
     columns::{Class, Columns},
@@ -16,10 +18,29 @@ pub(super) fn path(parts: &[String]) -> String {
     parts.iter().map(|part| name(part)).collect::<Vec<_>>().join(".")
 }
 
+/// The rows of a statement.
+pub(super) struct Rows<'a> {
+    /// The columns that they have beside the id.
+    pub(super) columns: &'a [String],
+    /// How many of these, the first ones, were given.
+    pub(super) given: usize,
+    /// How many, the last ones, are the same in all rows.
+    pub(super) same: usize,
+    /// How many rows there are.
+    pub(super) count: usize,
+}
+
+impl Rows<'_> {
+    /// The columns of which each row has a value of its own.
+    fn own(&self) -> &[String] {
+        &self.columns[..self.columns.len() - self.same]
+    }
+}
+
 /// A table and what it really is: the parts that statements are made of.
 ///
-/// In a statement that changes records `$1` is the rows (JSON), `$2` the tenant. The table is always
-/// called `t`, the rows `v`.
+/// In a statement that changes records `$1` is the rows (JSON), `$2` the tenant, and what follows is the
+/// same in all rows; SQLite counts as `batch::bind` says. The table is always called `t`, the rows `v`.
 pub(super) struct Shape<'a> {
     pub(super) table: &'a Table,
     pub(super) columns: &'a Columns,
@@ -31,26 +52,46 @@ impl Shape<'_> {
         format!("{} AS t", path(&self.table.path))
     }
 
-    /// The rows: the tenant, the id, and columns of these names in their order.
+    /// The rows: the tenant, the id, and their columns in their order.
     ///
     /// `LIMIT -1` and `OFFSET 0` keep them a table of their own, and the tenant is known from there alone:
     /// otherwise either database may walk over all records of the tenant, and over all rows for each.
-    pub(super) fn rows(&self, names: &[String]) -> String {
-        let all = std::iter::once((self.table.id.as_str(), "pr_id".to_owned()));
-        let all = all.chain(names.iter().enumerate().map(|(n, name)| (name.as_str(), value(n))));
-        let tenant = self.cast("$2", &self.table.tenant);
-        if self.columns.lite {
-            let read = |(_, called): (&str, String)| format!("value ->> '$.{called}' AS {called}");
-            let list = all.map(read).collect::<Vec<_>>().join(", ");
-            return format!(
-                "(SELECT {tenant} AS pr_tenant, {list} FROM json_each($1) LIMIT -1) AS v"
-            );
+    pub(super) fn rows(&self, rows: &Rows<'_>) -> String {
+        if self.columns.lite { self.bound_rows(rows) } else { self.json_rows(rows) }
+    }
+
+    /// On SQLite, where to read JSON costs more than the change.
+    fn bound_rows(&self, rows: &Rows<'_>) -> String {
+        let (own, width) = (rows.own().len(), rows.own().len() + 1);
+        let tenant = self.cast("?", &self.table.tenant);
+        let mut sql = format!("(SELECT {tenant} AS pr_tenant, column1 AS pr_id");
+        for n in 0..rows.columns.len() {
+            // To write to a text does not fail.
+            let _ = match n < own {
+                true => write!(sql, ", column{} AS {}", n + 2, value(n)),
+                false => write!(sql, ", ? AS {}", value(n)),
+            };
         }
+        let row = format!("({})", vec!["?"; width].join(","));
+        let _ = write!(sql, " FROM (VALUES {}) LIMIT -1) AS v", vec![row; rows.count].join(","));
+        sql
+    }
+
+    fn json_rows(&self, rows: &Rows<'_>) -> String {
+        let tenant = self.cast("$2", &self.table.tenant);
+        let own = rows.own();
+        let all = std::iter::once((self.table.id.as_str(), "pr_id".to_owned()));
+        let all = all.chain(own.iter().enumerate().map(|(n, name)| (name.as_str(), value(n))));
         let read = |(name, called): (&str, String)| format!("{called} {}", self.type_of(name));
         let list = all.map(read).collect::<Vec<_>>().join(", ");
+        let same = (3..).zip(rows.columns.iter().enumerate().skip(own.len()));
+        let same = same.map(|(at, (n, name))| {
+            format!(", {} AS {}", self.cast(&format!("${at}"), name), value(n))
+        });
         format!(
-            "(SELECT {tenant} AS pr_tenant, r.* \
-             FROM json_to_recordset(CAST($1 AS json)) AS r({list}) OFFSET 0) AS v"
+            "(SELECT {tenant} AS pr_tenant, r.*{} \
+             FROM json_to_recordset(CAST($1 AS json)) AS r({list}) OFFSET 0) AS v",
+            same.collect::<String>()
         )
     }
 

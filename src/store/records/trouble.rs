@@ -16,8 +16,12 @@ pub(super) enum Trouble {
     Clash(String),
     /// Anything else; trying again does not help.
     Broken(String),
+    /// A statement did not change every record that it was to change.
+    NotAll,
     /// The job's account is a later run's.
     Lost,
+    /// The same, or nobody can say whose it is.
+    Account(Fault),
 }
 
 /// Why a record cannot become what it should.
@@ -118,6 +122,9 @@ impl Trouble {
                 tracing::warn!(error = words, "{what} cannot be used");
                 Fault::permanent("records_unusable", format!("{what} cannot be used"))
             }
+            // Whoever counts asks for the ids then.
+            Self::NotAll => Fault::transient("records_unavailable", format!("{what} has changed")),
+            Self::Account(fault) => fault,
             Self::Lost => crate::store::bulk::lost(),
         }
     }

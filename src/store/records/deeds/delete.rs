@@ -1,6 +1,6 @@
 //! Records that are there no longer: gone, or marked as deleted where the table says so.
 
-use super::{Deed, Fill, Shape, Table, name};
+use super::{Deed, Fill, Rows, Shape, Table, name};
 
 pub(super) struct Delete;
 
@@ -13,30 +13,30 @@ impl Deed for Delete {
         table.soft_delete.iter().map(|column| (column.clone(), Fill::Now)).collect()
     }
 
-    fn statement(&self, shape: &Shape<'_>, columns: &[String], _given: usize) -> String {
+    fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         match &shape.table.soft_delete {
             // When it was first deleted stays.
             Some(soft) => format!(
                 "UPDATE {} SET {soft} = coalesce(t.{soft}, v.pr_0) FROM {} \
                  WHERE {}",
                 shape.target(),
-                shape.rows(columns),
+                shape.rows(rows),
                 shape.in_rows(),
                 soft = name(soft)
             ),
             None if shape.columns.lite => format!(
-                "DELETE FROM {} WHERE {}{} AND t.{} IN (SELECT v.pr_id FROM {})",
+                "DELETE FROM {} WHERE t.{} IN (SELECT v.pr_id FROM {}) AND {}{}",
                 shape.target(),
+                name(&shape.table.id),
+                shape.rows(rows),
                 // An index of the tenant must not be preferred to the one of the id.
                 if shape.is_found_by_id() { "+" } else { "" },
-                shape.of_tenant("$2"),
-                name(&shape.table.id),
-                shape.rows(columns)
+                shape.of_tenant("?")
             ),
             None => format!(
                 "DELETE FROM {} USING {} WHERE {}",
                 shape.target(),
-                shape.rows(columns),
+                shape.rows(rows),
                 shape.in_rows()
             ),
         }

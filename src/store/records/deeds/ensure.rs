@@ -1,6 +1,6 @@
 //! Records that are made when they are not there, and otherwise left as they are.
 
-use super::{Deed, Fill, Shape, Table, insert, is_the_tenants, name, touched};
+use super::{Deed, Fill, Rows, Shape, Table, insert, is_the_tenants, name, touched};
 
 pub(super) struct Ensure;
 
@@ -14,11 +14,11 @@ impl Deed for Ensure {
         touched(table).chain(made).collect()
     }
 
-    fn statement(&self, shape: &Shape<'_>, columns: &[String], _given: usize) -> String {
+    fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         format!(
             // The id is said again, so that a record that is there is answered like one that is made.
             "{} DO UPDATE SET {id} = excluded.{id} WHERE {}",
-            insert(shape, columns),
+            insert(shape, rows),
             is_the_tenants(shape),
             id = name(&shape.table.id)
         )

@@ -7,7 +7,7 @@ mod upsert;
 
 use super::{
     Fill, Table,
-    sql::{Shape, name, value},
+    sql::{Rows, Shape, name, value},
 };
 
 /// Something that can be done to records with one statement.
@@ -18,9 +18,8 @@ pub(super) trait Deed: Sync {
     /// Columns that a row has beside those that were given, and what they are filled with.
     fn fills(&self, table: &Table) -> Vec<(String, Fill)>;
 
-    /// The statement for rows with these columns, of which the first `given` were given. `RETURNING` can be
-    /// put behind it, for the ids of the records that it was done to.
-    fn statement(&self, shape: &Shape<'_>, columns: &[String], given: usize) -> String;
+    /// The statement for these rows, of which it speaks once. `RETURNING` can be put behind it, for the ids of the records that it was done to.
+    fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String;
 
     /// Whether a record is not found again once it was done.
     fn forgets(&self, _table: &Table) -> bool {
@@ -52,18 +51,18 @@ fn assignments(columns: &[String]) -> String {
 }
 
 /// An `INSERT` of the rows, up to what becomes of records that are there.
-fn insert(shape: &Shape<'_>, columns: &[String]) -> String {
+fn insert(shape: &Shape<'_>, rows: &Rows<'_>) -> String {
     let table = shape.table;
     let mut names = vec![name(&table.tenant), name(&table.id)];
-    names.extend(columns.iter().map(|column| name(column)));
+    names.extend(rows.columns.iter().map(|column| name(column)));
     let mut values = vec!["v.pr_tenant".to_owned(), "v.pr_id".to_owned()];
-    values.extend((0..columns.len()).map(|n| format!("v.{}", value(n))));
+    values.extend((0..rows.columns.len()).map(|n| format!("v.{}", value(n))));
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {} WHERE true ON CONFLICT ({})",
         shape.target(),
         names.join(", "),
         values.join(", "),
-        shape.rows(columns),
+        shape.rows(rows),
         shape.key()
     )
 }
@@ -113,8 +112,6 @@ mod tests {
     async fn plan(pool: &SqlitePool, sql: String) -> Vec<String> {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
-                .bind("[]")
-                .bind("dev")
                 .fetch_all(pool)
                 .await
                 .unwrap();
@@ -133,7 +130,9 @@ mod tests {
                 let table = table(name, soft);
                 let known = Columns::ask(&Db::Lite(pool.clone()), &table).await.unwrap();
                 let shape = Shape { table: &table, columns: &known };
-                let sql = find(deed).unwrap().statement(&shape, &columns, 1);
+                let same = usize::from(soft.is_some());
+                let rows = Rows { columns: &columns, given: 1 - same, same, count: 500 };
+                let sql = find(deed).unwrap().statement(&shape, &rows);
                 let plan = plan(&pool, sql).await;
                 let finds =
                     |words: &&String| words.starts_with("SEARCH t ") && words.ends_with(key);

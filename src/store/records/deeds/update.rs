@@ -1,6 +1,6 @@
 //! Fields of records that are there.
 
-use super::{Deed, Fill, Shape, Table, assignments, touched};
+use super::{Deed, Fill, Rows, Shape, Table, assignments, touched};
 
 pub(super) struct Update;
 
@@ -13,16 +13,19 @@ impl Deed for Update {
         touched(table).collect()
     }
 
-    fn statement(&self, shape: &Shape<'_>, columns: &[String], given: usize) -> String {
+    fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         // What says itself when a record was deleted reaches deleted ones, too: it may restore them.
-        let restores =
-            shape.table.soft_delete.as_ref().is_some_and(|soft| columns[..given].contains(soft));
+        let restores = shape
+            .table
+            .soft_delete
+            .as_ref()
+            .is_some_and(|soft| rows.columns[..rows.given].contains(soft));
         let alive = if restores { String::new() } else { shape.alive() };
         format!(
             "UPDATE {} SET {} FROM {} WHERE {}{alive}",
             shape.target(),
-            assignments(columns),
-            shape.rows(columns),
+            assignments(rows.columns),
+            shape.rows(rows),
             shape.in_rows()
         )
     }

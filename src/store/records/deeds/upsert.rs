@@ -1,6 +1,6 @@
 //! Fields of records that are made when they are not there.
 
-use super::{Deed, Fill, Shape, Table, insert, is_the_tenants, name, touched};
+use super::{Deed, Fill, Rows, Shape, Table, insert, is_the_tenants, name, touched};
 
 pub(super) struct Upsert;
 
@@ -14,9 +14,10 @@ impl Deed for Upsert {
         touched(table).chain(made).collect()
     }
 
-    fn statement(&self, shape: &Shape<'_>, columns: &[String], given: usize) -> String {
+    fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         let touch = &shape.table.touch;
-        let changes = columns.iter().enumerate().filter(|(n, c)| *n < given || touch.contains(c));
+        let changes =
+            rows.columns.iter().enumerate().filter(|(n, c)| *n < rows.given || touch.contains(c));
         let mut changes: Vec<_> =
             changes.map(|(_, column)| format!("{0} = excluded.{0}", name(column))).collect();
         if changes.is_empty() {
@@ -25,7 +26,7 @@ impl Deed for Upsert {
         }
         format!(
             "{} DO UPDATE SET {} WHERE {}",
-            insert(shape, columns),
+            insert(shape, rows),
             changes.join(", "),
             is_the_tenants(shape)
         )
