@@ -1,6 +1,9 @@
 //! The walk over the records, chunk by chunk.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use futures::{
     FutureExt,
@@ -17,6 +20,8 @@ use crate::contract::{
 
 /// Records changed in one transaction.
 const CHUNK: u32 = 500;
+/// Chunks that are begun at once: one is changed, and one is ready.
+const AHEAD: usize = 2;
 
 /// A chunk that is being changed.
 type Changing = BoxFuture<'static, Result<Advance, Fault>>;
@@ -98,7 +103,7 @@ impl<'a> Walk<'a> {
         records.open(info, &self.resource, Some(total)).await
     }
 
-    /// Says how far the job has got; fails when it is not this run's any more.
+    /// Says how far the job has got; fails when it is not this run's any more, which ends the run.
     async fn report(&self, account: &Account) -> Result<(), Fault> {
         let cursor = Cursor {
             processed: account.processed,
@@ -114,41 +119,44 @@ impl<'a> Walk<'a> {
     }
 
     /// Changes one chunk after the other. While the database is at work on one, what was done to the one
-    /// before is written down and reported, and the next one is made and made ready.
+    /// before is written down and reported, and the next one is made ready; no more than that one is
+    /// changed before it is written down.
     async fn all(&self, mut account: Account) -> Result<Account, Fault> {
+        // What is not told yet may be written over with the next account.
+        let most = if self.resource.event.is_some() { 1 } else { AHEAD };
         let mut at = account.clone();
-        let mut last: Option<Shared<Changing>> = None;
+        let mut begun: VecDeque<Shared<Changing>> = VecDeque::with_capacity(most);
         while let Some(chunk) = self.next(&at).await? {
             at = at.reaching(&chunk);
-            // What is not told yet may be written over with the next account.
-            if self.resource.event.is_some()
-                && let Some(changing) = last.take()
+            let mut is_news = false;
+            if begun.len() == most
+                && let Some(changing) = begun.pop_front()
             {
-                account = self.settle(changing).await?;
+                account = self.keep(changing).await?;
+                is_news = true;
             }
-            let before = match &last {
+            let before = match begun.back() {
                 Some(changing) => changing.clone().map(|done| Ok(done?.account)).boxed(),
                 None => ready(Ok(account.clone())).boxed(),
             };
             let (run, resource) = (self.ctx.info(), &self.resource);
-            let changing = self.records().change(run, resource, before, chunk).shared();
-            if let Some(changing) = last.replace(changing) {
-                self.settle(changing).await?;
+            begun.push_back(self.records().change(run, resource, before, chunk).shared());
+            if is_news {
+                self.report(&account).await?;
             }
         }
-        match last {
-            Some(changing) => self.settle(changing).await,
-            None => Ok(account),
+        for changing in begun {
+            account = self.keep(changing).await?;
+            self.report(&account).await?;
         }
+        Ok(account)
     }
 
-    /// Waits for a chunk, and writes down, tells and reports what was done to it: after the effect. A run
-    /// whose lease is lost learns it here.
-    async fn settle(&self, changing: Shared<Changing>) -> Result<Account, Fault> {
+    /// Waits for a chunk, and writes down and tells what was done to it: after the effect.
+    async fn keep(&self, changing: Shared<Changing>) -> Result<Account, Fault> {
         let done = changing.await?;
         self.records().keep(self.ctx.info(), &done).await?;
         self.tell(&done.account).await?;
-        self.report(&done.account).await?;
         Ok(done.account)
     }
 
