@@ -72,7 +72,7 @@ mod tests {
             (json!(null), Cell::Null, Cell::Null),
             (json!(true), Cell::Integer(1), Cell::Text("true".into())),
             (json!("x"), Cell::Text("x".into()), Cell::Text("x".into())),
-            (json!(i64::MIN), Cell::Integer(i64::MIN), Cell::Text(i64::MIN.to_string())),
+            (json!(i64::MIN), Cell::Integer(i64::MIN), Cell::Text(i64::MIN.to_string().into())),
             (json!(1.5), Cell::Real(1.5), Cell::Text("1.5".into())),
             (json!({"a": [1]}), Cell::Text("{\"a\":[1]}".into()), Cell::Text("{\"a\":[1]}".into())),
         ] {
