@@ -200,10 +200,6 @@ impl Intake {
         if !problems.is_empty() {
             return Ok(Err(problems));
         }
-        if kind.bulk {
-            // A tree of a million items takes a while to be torn down; nobody waits for that.
-            tokio::task::spawn_blocking(move || drop(request.payload));
-        }
         Ok(Ok(NewJob {
             id: JobId::generate(),
             kind: kind.name.to_owned(),

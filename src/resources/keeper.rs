@@ -172,6 +172,6 @@ impl Records for Keeper {
 
     async fn keep(&self, run: &RunInfo, advance: &Advance) -> Result<(), Fault> {
         let Advance { account, unkept: Some(errors) } = advance else { return Ok(()) };
-        self.tables.store().advance(run, account, errors, SystemClock.now()).await
+        self.tables.store().keep_account(run, account, errors, SystemClock.now()).await
     }
 }

@@ -19,6 +19,9 @@ use super::{
 
 const OPEN: &str = include_str!("queries/bulk_open.sql");
 const ADVANCE: &str = include_str!("queries/bulk_advance.sql");
+/// Accounts of which one waits for the disk.
+const UNWAITED: u64 = 16;
+
 /// On Postgres this locks the account for the rest of the transaction.
 const HOLD: &str = "UPDATE bulk_runs SET updated_at = $5 \
      WHERE tenant = $1 AND job = $2 AND fence = $3 AND chunk = $4";
@@ -35,27 +38,6 @@ const PRUNE_ERRORS: &str = "DELETE FROM bulk_errors WHERE (tenant, job) IN \
      (SELECT tenant, job FROM bulk_runs WHERE updated_at < $1 ORDER BY updated_at LIMIT $2)";
 const PRUNE: &str = "DELETE FROM bulk_runs WHERE (tenant, job) IN \
      (SELECT tenant, job FROM bulk_runs WHERE updated_at < $1 ORDER BY updated_at LIMIT $2)";
-
-/// How many accounts (one or none) were written, by whatever executes on either database.
-macro_rules! advanced {
-    ($run:expr, $after:expr, $now:expr, $executor:expr) => {{
-        let (run, after): (&RunInfo, &Account) = ($run, $after);
-        let changed = (!after.changed.is_empty()).then(|| json!(after.changed).to_string());
-        sqlx::query(ADVANCE)
-            .bind(run.tenant.as_str())
-            .bind(run.job.to_string())
-            .bind(number(run.fence))
-            .bind(number(after.chunk.saturating_sub(1)))
-            .bind(number(after.processed))
-            .bind(number(after.failed))
-            .bind(&after.position)
-            .bind(changed)
-            .bind($now.millis())
-            .execute($executor)
-            .await
-            .map(|done| done.rows_affected())
-    }};
-}
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -155,18 +137,39 @@ impl Store {
         errors: &[ItemError],
         now: Moment,
     ) -> Result<(), Fault> {
-        let mine = if errors.is_empty() {
-            // A statement alone is a transaction, at a third of the way to the database and back.
-            on!(&self.writer, p => advanced!(run, after, now, p)).map_err(StoreError::from)? == 1
-        } else {
-            let mut tx = self.writer.begin().await?;
-            let mine = advance(&mut tx, run, after, errors, now).await.map_err(StoreError::from)?;
-            if mine {
-                tx.commit().await?;
-            }
-            mine
-        };
-        if mine { Ok(()) } else { Err(lost()) }
+        self.advance_in(self.writer.begin().await?, run, after, errors, now).await
+    }
+
+    /// The same after a chunk that may be changed again: most accounts do not wait for the disk, where
+    /// the records' own database waits at the same time. After a power cut the last chunks are repeated,
+    /// [`UNWAITED`] at most; after the end of a process no more than those that were not written.
+    pub(crate) async fn keep_account(
+        &self,
+        run: &RunInfo,
+        after: &Account,
+        errors: &[ItemError],
+        now: Moment,
+    ) -> Result<(), Fault> {
+        if !errors.is_empty() || after.chunk.is_multiple_of(UNWAITED) {
+            return self.advance(run, after, errors, now).await;
+        }
+        let _turn = self.writer.turn().await?;
+        self.advance_in(self.log.begin_unwaited().await?, run, after, errors, now).await
+    }
+
+    async fn advance_in(
+        &self,
+        mut tx: Tx,
+        run: &RunInfo,
+        after: &Account,
+        errors: &[ItemError],
+        now: Moment,
+    ) -> Result<(), Fault> {
+        let mine = advance(&mut tx, run, after, errors, now).await.map_err(StoreError::from)?;
+        if !mine {
+            return Err(lost());
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Removes at most `max` accounts that nobody has touched since a moment, with their errors, and
@@ -208,7 +211,20 @@ pub(super) async fn advance(
     errors: &[ItemError],
     now: Moment,
 ) -> Result<bool, sqlx::Error> {
-    let advanced = on_conn!(Tx, tx, c => advanced!(run, after, now, &mut **c))?;
+    let changed = (!after.changed.is_empty()).then(|| json!(after.changed).to_string());
+    let advanced = on_conn!(Tx, tx, c => sqlx::query(ADVANCE)
+        .bind(run.tenant.as_str())
+        .bind(run.job.to_string())
+        .bind(number(run.fence))
+        .bind(number(after.chunk.saturating_sub(1)))
+        .bind(number(after.processed))
+        .bind(number(after.failed))
+        .bind(&after.position)
+        .bind(changed)
+        .bind(now.millis())
+        .execute(&mut **c)
+        .await
+        .map(|done| done.rows_affected()))?;
     if advanced == 1 && !errors.is_empty() {
         add_errors(tx, run, errors).await?;
     }

@@ -217,12 +217,7 @@ impl Address {
                     .foreign_keys(true)
                     .busy_timeout(PATIENCE)
                     .disable_statement_logging();
-                let pool = |connections| {
-                    SqlitePoolOptions::new()
-                        .max_connections(connections)
-                        .acquire_timeout(PATIENCE)
-                        .connect_lazy_with(options.clone())
-                };
+                let pool = |connections| lite_pool(connections).connect_lazy_with(options.clone());
                 (Db::Lite(pool(CONNECTIONS)), Db::Lite(pool(1)))
             }
             Self::Pg(options) => {

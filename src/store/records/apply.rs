@@ -43,6 +43,8 @@ pub(super) struct Applying<'a> {
     /// Whether a record is not found again once this was done to it.
     pub(super) forgets: bool,
     pub(super) care: Care,
+    /// Whether an event tells of what was changed.
+    pub(super) tells: bool,
     pub(super) outcome: Outcome,
 }
 
@@ -97,7 +99,10 @@ impl Applying<'_> {
         if changed != rows.len() as u64 {
             return Err(Trouble::NotAll);
         }
-        self.outcome.done.extend(rows.iter().map(changed_by));
+        // Nobody reads what no event tells.
+        if self.tells {
+            self.outcome.done.extend(rows.iter().map(changed_by));
+        }
         Ok(())
     }
 
@@ -116,7 +121,9 @@ impl Applying<'_> {
             let id = &row.change.id;
             let was_done = || self.planned.is_some_and(|planned| planned.ids.contains(id));
             if done.contains(id) || (self.forgets && was_done()) {
-                self.outcome.done.push(changed_by(row));
+                if self.tells {
+                    self.outcome.done.push(changed_by(row));
+                }
             } else {
                 self.outcome.errors.push(ItemError::not_found(row.change));
             }
@@ -138,7 +145,7 @@ fn is_usual(tx: &Tx, rows: &[Row<'_>]) -> bool {
 pub(super) async fn texts(
     tx: &mut Tx,
     sql: String,
-    bound: Vec<Cell>,
+    bound: Vec<Cell<'_>>,
     usual: bool,
 ) -> Result<Vec<String>, sqlx::Error> {
     on_conn!(Tx, tx, c => {

@@ -48,7 +48,7 @@ impl Batch<'_> {
     }
 
     /// What is bound to it.
-    pub(super) fn bind(&self, tenant: &str, rows: &[Row<'_>]) -> Vec<Cell> {
+    pub(super) fn bind<'b>(&'b self, tenant: &'b str, rows: &'b [Row<'_>]) -> Vec<Cell<'b>> {
         bind(self.shape, tenant, &self.same, rows)
     }
 
@@ -67,22 +67,29 @@ fn most(shape: &Shape<'_>, columns: usize) -> usize {
 
 /// What is bound to a statement over rows. SQLite counts values as they come in its text: the tenant, what
 /// is the same in all rows, the rows, and the tenant again for whoever asks for it behind them.
-pub(super) fn bind(shape: &Shape<'_>, tenant: &str, same: &[Value], rows: &[Row<'_>]) -> Vec<Cell> {
+pub(super) fn bind<'b>(
+    shape: &Shape<'_>,
+    tenant: &'b str,
+    same: &'b [Value],
+    rows: &'b [Row<'_>],
+) -> Vec<Cell<'b>> {
     let id_class = shape.columns.class(&shape.table.id);
+    let tenant = Cell::Text(Cow::Borrowed(tenant));
     if !shape.columns.lite {
-        let mut bound = vec![Cell::Text(json(rows, &id_class)), Cell::Text(tenant.to_owned())];
+        let mut bound = vec![Cell::Text(Cow::Owned(json(rows, &id_class))), tenant];
         bound.extend(same.iter().map(Cell::text));
         return bound;
     }
     let width = rows.first().map_or(1, |row| row.cells.len() + 1);
     let mut bound = Vec::with_capacity(rows.len() * width + same.len() + 2);
-    bound.push(Cell::Text(tenant.to_owned()));
-    bound.extend(same.iter().cloned().map(Cell::native));
+    bound.push(tenant.clone());
+    bound.extend(same.iter().map(Cell::native));
     for row in rows {
-        bound.push(Cell::native(id(row.change, &id_class)));
-        bound.extend(row.cells.iter().map(|cell| Cell::native(cell.clone().into_owned())));
+        let number = whole_id(row.change, &id_class).map(Cell::Integer);
+        bound.push(number.unwrap_or_else(|| Cell::Text(Cow::Borrowed(&row.change.id))));
+        bound.extend(row.cells.iter().map(|cell| Cell::native(cell)));
     }
-    bound.push(Cell::Text(tenant.to_owned()));
+    bound.push(tenant);
     bound
 }
 
@@ -103,8 +110,12 @@ fn json(rows: &[Row<'_>], id_class: &Class) -> String {
 }
 
 fn id(change: &Change, class: &Class) -> Value {
-    let number = (*class == Class::Integer).then(|| change.id.parse::<i64>().ok()).flatten();
-    number.map_or_else(|| change.id.as_str().into(), Value::from)
+    whole_id(change, class).map_or_else(|| change.id.as_str().into(), Value::from)
+}
+
+/// The id where it is a number.
+fn whole_id(change: &Change, class: &Class) -> Option<i64> {
+    (*class == Class::Integer).then(|| change.id.parse().ok()).flatten()
 }
 
 /// Rows of ids alone, as many as a statement takes in each part.
@@ -126,12 +137,19 @@ pub(super) fn batches<'c>(
     let mut batches = Vec::new();
     for round in rounds(changes) {
         // By their columns; records of one round are different ones, and in any order.
-        let mut groups: BTreeMap<Vec<&str>, Vec<&Change>> = BTreeMap::new();
+        let mut groups: Vec<Vec<&Change>> = Vec::new();
         for change in round {
-            let names = change.fields.keys().map(String::as_str).collect();
-            groups.entry(names).or_default().push(change);
+            let names = || change.fields.keys();
+            let known = groups.iter_mut().find(|group| group[0].fields.keys().eq(names()));
+            match known {
+                Some(group) => group.push(change),
+                None => groups.push(vec![change]),
+            }
         }
-        batches.extend(groups.iter().map(|(names, group)| batch(shape, deed, names, group, at)));
+        let names = |group: &Vec<&'c Change>| -> Vec<&'c str> {
+            group[0].fields.keys().map(String::as_str).collect()
+        };
+        batches.extend(groups.iter().map(|group| batch(shape, deed, &names(group), group, at)));
     }
     batches
 }

@@ -39,7 +39,6 @@ pub(super) fn changed(
         chunk: before.chunk + 1,
         position: chunk.position.clone().or(before.position),
         planned: None,
-        // Nobody reads what no event tells.
         changed: if resource.event.is_some() { outcome.done } else { Vec::new() },
     };
     (after, errors)
@@ -104,6 +103,7 @@ impl TableChange<'_> {
             planned,
             forgets: self.forgets(),
             care,
+            tells: self.shape.table.resource.event.is_some(),
             outcome: Outcome::default(),
         };
         let Some(account) = account else {
