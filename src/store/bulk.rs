@@ -150,7 +150,9 @@ impl Store {
         errors: &[ItemError],
         now: Moment,
     ) -> Result<(), Fault> {
-        if !errors.is_empty() || after.chunk.is_multiple_of(UNWAITED) {
+        // The last one says how the job ended, and is not written again.
+        let is_last = after.total.is_some_and(|total| after.processed >= total);
+        if !errors.is_empty() || is_last || after.chunk.is_multiple_of(UNWAITED) {
             return self.advance(run, after, errors, now).await;
         }
         let _turn = self.writer.turn().await?;
