@@ -92,10 +92,7 @@ impl<'i> Entry<'i> {
 
     /// Ends the reading of a table under this one: what is wrong with it is wrong with this one.
     pub(super) fn end(&mut self, table: Self) {
-        let mut problems = Vec::new();
-        let line = table.line;
-        table.finish(&mut problems);
-        self.found.extend(problems.into_iter().map(|words| (line, words)));
+        self.found.append(&mut table.found());
     }
 
     /// A text that must not be repeated in a problem.
@@ -166,14 +163,20 @@ impl<'i> Entry<'i> {
     }
 
     /// Ends the reading: whatever was not taken is not known. `true` when nothing was wrong.
-    pub(super) fn finish(mut self, problems: &mut Vec<String>) -> bool {
+    pub(super) fn finish(self, problems: &mut Vec<String>) -> bool {
+        let mut found = self.found();
+        found.sort();
+        let fine = found.is_empty();
+        problems.extend(found.into_iter().map(|(_, words)| words));
+        fine
+    }
+
+    /// Everything that is wrong, with its lines.
+    fn found(mut self) -> Vec<(usize, String)> {
         let unknown: Vec<_> = self.options.drain().map(|(name, (line, _))| (name, line)).collect();
         for (name, line) in unknown {
             self.wrong(&name, line, "there is no such option");
         }
-        self.found.sort();
-        let fine = self.found.is_empty();
-        problems.extend(self.found.into_iter().map(|(_, words)| words));
-        fine
+        self.found
     }
 }
