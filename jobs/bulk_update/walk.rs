@@ -3,6 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use futures::{
@@ -22,6 +23,10 @@ use crate::contract::{
 const CHUNK: u32 = 500;
 /// Chunks that are begun at once: one is changed, and one is ready.
 const AHEAD: usize = 2;
+
+/// Progress is told no more often: nobody sees more, and each time costs the queue as much as a few
+/// records cost their database.
+const NEWS_EVERY: Duration = Duration::from_millis(20);
 
 /// A chunk that is being changed.
 type Changing = BoxFuture<'static, Result<Advance, Fault>>;
@@ -126,6 +131,7 @@ impl<'a> Walk<'a> {
         let most = if self.resource.event.is_some() { 1 } else { AHEAD };
         let mut at = account.clone();
         let mut begun: VecDeque<Shared<Changing>> = VecDeque::with_capacity(most);
+        let mut reported = Instant::now();
         while let Some(chunk) = self.next(&at).await? {
             at = at.reaching(&chunk);
             let mut is_news = false;
@@ -141,7 +147,8 @@ impl<'a> Walk<'a> {
             };
             let (run, resource) = (self.ctx.info(), &self.resource);
             begun.push_back(self.records().change(run, resource, before, chunk).shared());
-            if is_news {
+            if is_news && reported.elapsed() >= NEWS_EVERY {
+                reported = Instant::now();
                 self.report(&account).await?;
             }
         }
