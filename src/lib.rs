@@ -15,6 +15,7 @@ pub mod queue;
 pub mod resources;
 pub mod scheduler;
 pub mod secrets;
+mod sqlite;
 pub mod store;
 pub mod telemetry;
 mod tls;

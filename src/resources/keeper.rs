@@ -49,9 +49,7 @@ impl Keeper {
             }
         }
     }
-}
 
-impl Keeper {
     async fn change_now(
         &self,
         run: &RunInfo,

@@ -15,15 +15,12 @@ use sqlx::{
 };
 
 use super::{StoreError, error::words};
+use crate::sqlite::{CANTOPEN, CORRUPT, NOTADB, PERM, READONLY, open_once_free, primary};
 
 /// How long to wait for a database to answer at start, or for a free connection later.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pauses between tries to open a file that another process is just making.
-const PAUSE: Duration = Duration::from_millis(20);
 /// Connections that read, or to Postgres.
 const CONNECTIONS: u32 = 8;
-/// SQLite's code for a file that somebody else has locked.
-const BUSY: u32 = 5;
 const FILE: &str = "store.sqlite";
 
 /// A pool of one of the two databases.
@@ -185,8 +182,10 @@ impl Address {
                 create_directory(file)?;
                 let options = lite_options(file);
                 // The file is made, and its journal set, by one connection before there are more.
-                let writer =
-                    first_pool(&options).await.map_err(|error| lite_refused(file, &error))?;
+                let open = || lite_pool(1).connect_with(options.clone());
+                let writer = open_once_free(PATIENCE, open, primary)
+                    .await
+                    .map_err(|error| lite_refused(file, &error))?;
                 let unwaited = options.clone().synchronous(SqliteSynchronous::Normal);
                 let log = lite_pool(1).connect_lazy_with(unwaited);
                 let reader = lite_pool(CONNECTIONS).connect_lazy_with(options);
@@ -269,29 +268,6 @@ fn lite_pool(connections: u32) -> SqlitePoolOptions {
         .test_before_acquire(false)
 }
 
-/// A pool with its first connection, which makes the file and sets its journal. SQLite does not wait
-/// where waiting could be for ever, as when two processes switch a new file to WAL at once; trying
-/// again is left to us.
-async fn first_pool(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    let tries = PATIENCE.as_millis() / PAUSE.as_millis();
-    let mut tried = 0;
-    loop {
-        match lite_pool(1).connect_with(options.clone()).await {
-            Err(error) if tried < tries && primary(&error) == Some(BUSY) => {
-                tried += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            answer => return answer,
-        }
-    }
-}
-
-/// SQLite's own code of an error: its low byte says what it is, the others say more about it.
-fn primary(error: &sqlx::Error) -> Option<u32> {
-    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
-}
-
 fn lite_options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
@@ -315,9 +291,8 @@ fn create_directory(file: &Path) -> Result<(), StoreError> {
 fn lite_refused(file: &Path, error: &sqlx::Error) -> StoreError {
     let what = format!("{}: {}", file.display(), words(error));
     match primary(error) {
-        // Permission, read-only, cannot open; damaged, not a database.
-        Some(3 | 8 | 14) => StoreError::CannotCreate(what),
-        Some(11 | 26) => StoreError::Unusable(what),
+        Some(PERM | READONLY | CANTOPEN) => StoreError::CannotCreate(what),
+        Some(CORRUPT | NOTADB) => StoreError::Unusable(what),
         _ => StoreError::Unavailable(what),
     }
 }

@@ -1,18 +1,9 @@
 //! What SQLite's errors mean to a caller of the queue.
 
-use crate::queue::QueueError;
-
-// Primary result codes (<https://www.sqlite.org/rescode.html>).
-pub(super) const BUSY: i32 = 5;
-const LOCKED: i32 = 6;
-const NOMEM: i32 = 7;
-pub(super) const READONLY: i32 = 8;
-const INTERRUPT: i32 = 9;
-const IOERR: i32 = 10;
-const FULL: i32 = 13;
-pub(super) const CANTOPEN: i32 = 14;
-const PROTOCOL: i32 = 15;
-pub(super) const NOTADB: i32 = 26;
+use crate::{
+    queue::QueueError,
+    sqlite::{BUSY, CANTOPEN, FULL, INTERRUPT, IOERR, LOCKED, NOMEM, PROTOCOL, READONLY, primary},
+};
 
 /// Troubles that may pass.
 const PASSING: [i32; 9] =
@@ -30,12 +21,6 @@ impl From<sqlx::Error> for QueueError {
         };
         if passes { Self::Unavailable(words) } else { Self::Unusable(words) }
     }
-}
-
-/// SQLite's primary result code, which is the lowest byte of the extended one.
-pub(super) fn primary(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
 }
 
 /// What is stored is not what this program wrote.

@@ -7,11 +7,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 
-use super::{
-    clock::HostClock,
-    error::{BUSY, CANTOPEN, NOTADB, READONLY, primary},
+use super::clock::HostClock;
+use crate::{
+    queue::QueueError,
+    sqlite::{CANTOPEN, NOTADB, READONLY, open_once_free, primary},
 };
-use crate::queue::QueueError;
 
 /// Every step of the schema, in order; a file's version is the number of steps it has taken.
 const STEPS: [&str; 2] = [
@@ -25,9 +25,6 @@ const KNOWN: i64 = STEPS.len() as i64;
 
 /// Marks a file as ours (`PRAGMA application_id`): `PRQ1`.
 const APPLICATION: i64 = 0x5052_5131;
-
-/// Pauses between tries to open a file that another process is just making.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// How a file is opened.
 #[derive(Debug, Clone)]
@@ -57,21 +54,12 @@ impl File<'_> {
             .journal_mode(SqliteJournalMode::Wal)
             .pragma("wal_autocheckpoint", "4000")
             .pragma("cache_size", "-16000");
-        // SQLite does not wait where waiting could be for ever, as when two processes switch a new
-        // file to WAL at once; trying again is left to us.
-        let tries = self.busy_timeout.as_millis() / PAUSE.as_millis();
-        let mut tried = 0;
-        loop {
-            match self.try_writer(&options, clock).await {
-                Err(Trouble::Sqlite(error)) if tried < tries && primary(&error) == Some(BUSY) => {
-                    tried += 1;
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(Trouble::Sqlite(error)) => return Err(self.explain(error)),
-                Err(Trouble::Refused(words)) => return Err(QueueError::Unusable(words)),
-                Ok(conn) => return Ok(conn),
-            }
-        }
+        let open = || self.try_writer(&options, clock);
+        let opened = open_once_free(self.busy_timeout, open, Trouble::code).await;
+        opened.map_err(|trouble| match trouble {
+            Trouble::Sqlite(error) => self.explain(error),
+            Trouble::Refused(words) => QueueError::Unusable(words),
+        })
     }
 
     async fn try_writer(
@@ -162,6 +150,15 @@ impl File<'_> {
 enum Trouble {
     Sqlite(sqlx::Error),
     Refused(String),
+}
+
+impl Trouble {
+    fn code(&self) -> Option<i32> {
+        match self {
+            Self::Sqlite(error) => primary(error),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 impl From<sqlx::Error> for Trouble {

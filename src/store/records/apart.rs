@@ -34,8 +34,8 @@ pub(crate) trait Apart: Sync {
     fn forgets(&self) -> bool;
 }
 
-/// Changes a chunk once the account before is there, and writes the account where the chunk cannot simply be done again; otherwise that is
-/// left to be done while the next one is changed.
+/// Changes a chunk once the account before is there, and writes the account where the chunk cannot simply
+/// be done again; otherwise that is left to be done while the next one is changed.
 pub(crate) async fn change(
     store: &Store,
     run: &RunInfo,
