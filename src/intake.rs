@@ -22,6 +22,8 @@ const FURTHEST: Duration = Duration::from_secs(366 * 86_400);
 const MOST_ATTEMPTS: u32 = 100;
 /// The most endpoints to which a job's end is told.
 const MOST_CALLBACKS: usize = 5;
+/// Items of which a payload is freed while its caller waits.
+const FREED_AT_ONCE: u64 = 1_000;
 /// The most tags, and the longest tag and lane name, in characters.
 const MOST_TAGS: usize = 20;
 const LONGEST_NAME: usize = 64;
@@ -174,6 +176,7 @@ impl Intake {
                 return Ok(Err(problems));
             }
         };
+        let request = JobRequest { payload: let_go(request.payload, checked.items), ..request };
         let lane = match lane(&request, checked.lane) {
             Ok(lane) => lane,
             Err(problem) => {
@@ -248,6 +251,15 @@ impl Intake {
             Problem::new("/type", "unknown_type", words)
         })
     }
+}
+
+/// Frees a payload that is stored as a text by now: one about many items is a tree of millions of parts, and its
+/// caller need not wait for that.
+fn let_go(payload: Value, items: u64) -> Value {
+    if items > FREED_AT_ONCE {
+        tokio::task::spawn_blocking(move || drop(payload));
+    }
+    Value::Null
 }
 
 /// Everything wrong with a request beside its payload.

@@ -8,6 +8,7 @@ use std::{
 
 use futures::{
     FutureExt,
+    channel::oneshot,
     future::{BoxFuture, Shared, ready},
 };
 use serde_json::json;
@@ -21,15 +22,20 @@ use crate::contract::{
 
 /// Records changed in one transaction.
 const CHUNK: u32 = 500;
-/// Chunks that are begun at once: one is changed, and one is ready.
-const AHEAD: usize = 2;
+/// Chunks that are begun at once: one is written down, one is changed, and one is made ready.
+const AHEAD: usize = 3;
 
 /// Progress is told no more often: nobody sees more, and each time costs the queue as much as a few
 /// records cost their database.
 const NEWS_EVERY: Duration = Duration::from_millis(20);
 
-/// A chunk that is being changed.
-type Changing = BoxFuture<'static, Result<Advance, Fault>>;
+/// A chunk that is begun.
+struct Begun {
+    done: Shared<BoxFuture<'static, Result<Advance, Fault>>>,
+    /// Is told once what was done is written down.
+    keeping: oneshot::Sender<()>,
+    kept: Shared<oneshot::Receiver<()>>,
+}
 
 /// Walks over all records that the job is about.
 pub(super) async fn walk(job: &BulkUpdate, ctx: &Context) -> Outcome {
@@ -130,39 +136,39 @@ impl<'a> Walk<'a> {
         // What is not told yet may be written over with the next account.
         let most = if self.resource.event.is_some() { 1 } else { AHEAD };
         let mut at = account.clone();
-        let mut begun: VecDeque<Shared<Changing>> = VecDeque::with_capacity(most);
+        let mut begun: VecDeque<Begun> = VecDeque::with_capacity(most);
         let mut reported = Instant::now();
         while let Some(chunk) = self.next(&at).await? {
             at = at.reaching(&chunk);
             let mut is_news = false;
             if begun.len() == most
-                && let Some(changing) = begun.pop_front()
+                && let Some(oldest) = begun.pop_front()
             {
-                account = self.keep(changing).await?;
+                account = self.keep(oldest).await?;
                 is_news = true;
             }
-            let before = match begun.back() {
-                Some(changing) => changing.clone().map(|done| Ok(done?.account)).boxed(),
-                None => ready(Ok(account.clone())).boxed(),
-            };
             let (run, resource) = (self.ctx.info(), &self.resource);
-            begun.push_back(self.records().change(run, resource, before, chunk).shared());
+            let done = self.records().change(run, resource, before(&begun, &account), chunk);
+            let (keeping, kept) = oneshot::channel();
+            begun.push_back(Begun { done: done.shared(), keeping, kept: kept.shared() });
             if is_news && reported.elapsed() >= NEWS_EVERY {
                 reported = Instant::now();
                 self.report(&account).await?;
             }
         }
-        for changing in begun {
-            account = self.keep(changing).await?;
+        while let Some(oldest) = begun.pop_front() {
+            account = self.keep(oldest).await?;
             self.report(&account).await?;
         }
         Ok(account)
     }
 
     /// Waits for a chunk, and writes down and tells what was done to it: after the effect.
-    async fn keep(&self, changing: Shared<Changing>) -> Result<Account, Fault> {
-        let done = changing.await?;
+    async fn keep(&self, chunk: Begun) -> Result<Account, Fault> {
+        let done = chunk.done.await?;
         self.records().keep(self.ctx.info(), &done).await?;
+        // Who waits for it may be gone.
+        let _ = chunk.keeping.send(());
         self.tell(&done.account).await?;
         Ok(done.account)
     }
@@ -286,6 +292,25 @@ impl<'a> Walk<'a> {
         }
         Ok(id)
     }
+}
+
+/// The account before the next chunk, as soon as it may be changed: once the last one is changed, and the
+/// one before that is written down.
+fn before(
+    begun: &VecDeque<Begun>,
+    account: &Account,
+) -> BoxFuture<'static, Result<Account, Fault>> {
+    let Some(last) = begun.back() else { return ready(Ok(account.clone())).boxed() };
+    let done = last.done.clone();
+    let kept = begun.iter().rev().nth(1).map(|chunk| chunk.kept.clone());
+    async move {
+        let done = done.await?;
+        if let Some(kept) = kept {
+            kept.await.map_err(|_| Fault::transient("stopped", "the run has ended"))?;
+        }
+        Ok(done.account)
+    }
+    .boxed()
 }
 
 /// The items of the chunk that begins with number `from`.

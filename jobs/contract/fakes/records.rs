@@ -23,7 +23,10 @@ use crate::contract::{
 
 /// Records in memory: of one tenant, by resource and id.
 #[derive(Default)]
-pub struct FakeRecords {
+pub struct FakeRecords(Arc<State>);
+
+#[derive(Default)]
+struct State {
     resources: Mutex<Resources>,
     rows: Mutex<BTreeMap<String, Fields>>,
     accounts: Mutex<BTreeMap<JobId, (u64, Account)>>,
@@ -36,39 +39,41 @@ pub struct FakeRecords {
 impl FakeRecords {
     /// Declares a resource, in place of any other.
     pub fn declare(&self, resource: Resource) {
-        *lock(&self.resources) = Resources::new([Arc::new(resource)]);
+        *lock(&self.0.resources) = Resources::new([Arc::new(resource)]);
     }
 
     /// Records lie apart from the account: a step may come between the two.
     pub fn lie_apart(&self) {
-        self.apart.store(true, Ordering::SeqCst);
+        self.0.apart.store(true, Ordering::SeqCst);
     }
 
     /// Adds a record.
     pub fn put(&self, id: &str, fields: Fields) {
-        lock(&self.rows).insert(id.to_owned(), fields);
+        lock(&self.0.rows).insert(id.to_owned(), fields);
     }
 
     /// Every record.
     pub fn all(&self) -> BTreeMap<String, Fields> {
-        lock(&self.rows).clone()
+        lock(&self.0.rows).clone()
     }
 
     /// The errors of items, in the order in which they were written.
     pub fn errors(&self) -> Vec<ItemError> {
-        lock(&self.errors).clone()
+        lock(&self.0.errors).clone()
     }
 
     /// How often each record was given other values than it had.
     pub fn writes(&self) -> BTreeMap<String, u32> {
-        lock(&self.writes).clone()
+        lock(&self.0.writes).clone()
     }
 
     /// The run ends after so many more steps, as if its process had.
     pub fn end_after(&self, steps: u32) {
-        self.steps.store(i64::from(steps) + 1, Ordering::SeqCst);
+        self.0.steps.store(i64::from(steps) + 1, Ordering::SeqCst);
     }
+}
 
+impl State {
     fn step(&self) -> Result<(), Fault> {
         let before = self.steps.fetch_sub(1, Ordering::SeqCst);
         if before == 1 { Err(Fault::transient("vanished", "a test says so")) } else { Ok(()) }
@@ -165,7 +170,7 @@ impl FakeRecords {
 #[async_trait]
 impl Records for FakeRecords {
     fn resource(&self, name: &str) -> Option<Arc<Resource>> {
-        lock(&self.resources).find(name).cloned()
+        lock(&self.0.resources).find(name).cloned()
     }
 
     async fn open(
@@ -174,8 +179,8 @@ impl Records for FakeRecords {
         _resource: &Resource,
         total: Option<u64>,
     ) -> Result<Account, Fault> {
-        self.step()?;
-        let mut accounts = lock(&self.accounts);
+        self.0.step()?;
+        let mut accounts = lock(&self.0.accounts);
         let (fence, account) = accounts.entry(run.job).or_default();
         if *fence > run.fence {
             return Err(Fault::transient("lease_lost", "a later run has it"));
@@ -191,8 +196,8 @@ impl Records for FakeRecords {
         _resource: &Resource,
         filter: &Filter,
     ) -> Result<u64, Fault> {
-        self.step()?;
-        let rows = lock(&self.rows);
+        self.0.step()?;
+        let rows = lock(&self.0.rows);
         Ok(rows.values().filter(|row| holds(filter, row)).count() as u64)
     }
 
@@ -204,32 +209,38 @@ impl Records for FakeRecords {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Fault> {
-        self.step()?;
-        let rows = lock(&self.rows);
+        self.0.step()?;
+        let rows = lock(&self.0.rows);
         let later = rows.iter().filter(|(id, _)| after.is_none_or(|after| id.as_str() > after));
         let found = later.filter(|(_, row)| holds(filter, row)).map(|(id, _)| id.clone());
         Ok(found.take(limit as usize).collect())
     }
 
-    /// Done when it is begun: no adapter is faster.
+    /// Done when it is begun, if it may be: no adapter is faster.
     fn change(
         &self,
         run: &RunInfo,
         resource: &Arc<Resource>,
-        before: BoxFuture<'static, Result<Account, Fault>>,
+        mut before: BoxFuture<'static, Result<Account, Fault>>,
         chunk: Chunk,
     ) -> BoxFuture<'static, Result<Advance, Fault>> {
-        let before = before.now_or_never().expect("the change before was done when it was begun");
-        ready(before.and_then(|before| self.change_now(run, resource, before, &chunk))).boxed()
+        let (state, run, resource) = (Arc::clone(&self.0), run.clone(), Arc::clone(resource));
+        let change = move |before: Result<Account, Fault>| {
+            state.change_now(&run, &resource, before?, &chunk)
+        };
+        match (&mut before).now_or_never() {
+            Some(before) => ready(change(before)).boxed(),
+            None => before.map(change).boxed(),
+        }
     }
 
     async fn keep(&self, run: &RunInfo, advance: &Advance) -> Result<(), Fault> {
         let Some(errors) = &advance.unkept else { return Ok(()) };
-        self.step()?;
-        self.holds(run)?;
-        self.store(run, &advance.account);
-        self.write_down(errors);
-        self.step()
+        self.0.step()?;
+        self.0.holds(run)?;
+        self.0.store(run, &advance.account);
+        self.0.write_down(errors);
+        self.0.step()
     }
 }
 

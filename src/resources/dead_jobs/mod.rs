@@ -122,8 +122,8 @@ impl DeadJobs {
             let words = format!("nothing is known of {:?}", chunk.action.deed);
             return Err(Fault::permanent("unknown_action", words));
         };
-        let change = JobChange { jobs: self, tenant: &run.tenant, deed };
-        change_apart(&self.store, run, resource, before, chunk, &change).await
+        let mut change = JobChange { jobs: self, tenant: &run.tenant, deed };
+        change_apart(&self.store, run, resource, before, chunk, &mut change).await
     }
 }
 
@@ -166,7 +166,7 @@ impl Apart for JobChange<'_> {
         Ok(there)
     }
 
-    async fn apply(&self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault> {
+    async fn apply(&mut self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault> {
         let mut outcome = Outcome::default();
         for some in chunk.changes.chunks(AT_ONCE) {
             let done = join_all(some.iter().map(|change| self.one(change, planned))).await;

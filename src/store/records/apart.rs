@@ -6,7 +6,7 @@
 //! what was found is written down before, and the account before the next chunk.
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join};
 use jobs::contract::{
     Fault, RunInfo,
     ports::{Account, Advance, Chunk, Clock, Planned},
@@ -21,14 +21,12 @@ pub(crate) type Before = BoxFuture<'static, Result<Account, Fault>>;
 
 /// Records that lie elsewhere.
 #[async_trait]
-pub(crate) trait Apart: Sync {
+pub(crate) trait Apart: Send {
     /// Which of the chunk's records are there, by their ids.
     async fn there(&self, chunk: &Chunk) -> Result<Vec<String>, Fault>;
 
-    /// Changes them; `planned` is what an earlier run found, which may have changed them already. Where a
-    /// record is found again once it was changed, this proves before its end that the account is still the
-    /// run's.
-    async fn apply(&self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault>;
+    /// Changes them; `planned` is what an earlier run found, which may have changed them already.
+    async fn apply(&mut self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault>;
 
     /// Whether a record is not found again once it was changed.
     fn forgets(&self) -> bool;
@@ -42,11 +40,16 @@ pub(crate) async fn change(
     resource: &Resource,
     before: Before,
     chunk: &Chunk,
-    records: &dyn Apart,
+    records: &mut (dyn Apart + Sync),
 ) -> Result<Advance, Fault> {
     let by_filter = chunk.position.is_some();
     let at_once = by_filter || records.forgets();
-    let before = before.await?;
+    let before = if at_once {
+        before.await?
+    } else {
+        // Whether the account is still the run's is asked while the chunk before is at work.
+        try_join(before, store.is_mine(run)).await?.0
+    };
     if before.planned.is_none() && at_once {
         let ids = if records.forgets() {
             records.there(chunk).await?

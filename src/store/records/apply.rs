@@ -13,7 +13,7 @@ use super::{
 use crate::store::db::{Tx, on_conn};
 
 /// Rows of a statement that is worth being kept ready: those of a whole chunk.
-const USUAL: usize = 500;
+pub(super) const USUAL: usize = 500;
 
 /// What became of the records of a chunk.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Applying<'_> {
     }
 }
 
-fn changed_by(row: &Row<'_>) -> Changed {
+pub(super) fn changed_by(row: &Row<'_>) -> Changed {
     Changed { ordinal: row.change.ordinal, id: row.change.id.clone() }
 }
 

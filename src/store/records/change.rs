@@ -1,7 +1,6 @@
 //! Changing the records of a chunk, with the account of the job where they lie together.
 
 use async_trait::async_trait;
-use futures::future::try_join;
 use jobs::contract::{
     Fault, RunInfo,
     ports::{Account, Chunk, ItemError, Planned},
@@ -10,6 +9,7 @@ use jobs::contract::{
 
 use super::{
     Apart, Outcome, RecordStore,
+    alone::Alone,
     apply::{self, Applying, Care},
     batch::{self, Batch},
     deeds::Deed,
@@ -51,6 +51,8 @@ pub(super) struct TableChange<'a> {
     pub(super) shape: &'a Shape<'a>,
     pub(super) deed: &'static dyn Deed,
     pub(super) batches: &'a [Batch<'a>],
+    /// The chunk as one statement, where it can be one.
+    pub(super) alone: Option<Alone>,
 }
 
 impl TableChange<'_> {
@@ -79,9 +81,28 @@ impl TableChange<'_> {
         }
     }
 
-    /// Proves that the account, which lies elsewhere, is still the run's.
-    async fn is_mine(&self) -> Result<(), Trouble> {
-        self.records.store.is_mine(self.run).await.map_err(Trouble::Account)
+    /// The same for records that lie elsewhere. Mostly one statement is all of it: one that did not change
+    /// all that it was to change is repeated with more care, and changes nothing more.
+    async fn insist_apart(
+        &mut self,
+        chunk: &Chunk,
+        planned: Option<&Planned>,
+    ) -> Result<Outcome, Trouble> {
+        let pool = self.records.writer(self.shape.table);
+        if let (Some(alone), None, Db::Lite(pool)) = (self.alone.take(), planned, pool) {
+            match within(alone.carry_out(pool)).await {
+                Err(Trouble::Refused(_) | Trouble::NotAll) => {}
+                ended => return ended.map(|()| self.all_done()),
+            }
+        }
+        Ok(self.insist(chunk, planned, None).await?.0)
+    }
+
+    /// What is told of a chunk of which every record was changed.
+    fn all_done(&self) -> Outcome {
+        let tells = self.shape.table.resource.event.is_some();
+        let rows = self.batches.iter().flat_map(|batch| &batch.rows).filter(|_| tells);
+        Outcome { done: rows.map(apply::changed_by).collect(), errors: Vec::new() }
     }
 
     async fn once(
@@ -106,13 +127,11 @@ impl TableChange<'_> {
             tells: self.shape.table.resource.event.is_some(),
             outcome: Outcome::default(),
         };
+        let outcome = applying.all(self.batches).await?;
         let Some(account) = account else {
-            // Before the end, and while the database is at work.
-            let (outcome, ()) = try_join(applying.all(self.batches), self.is_mine()).await?;
             commit(tx).await?;
             return Ok((outcome, None));
         };
-        let outcome = applying.all(self.batches).await?;
         let resource = &self.shape.table.resource;
         let (after, errors) = changed(account.clone(), resource, chunk, outcome);
         if !bulk::advance(&mut tx, self.run, &after, &errors, chunk.at).await? {
@@ -162,9 +181,9 @@ impl Apart for TableChange<'_> {
         }
     }
 
-    async fn apply(&self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault> {
-        match self.insist(chunk, planned, None).await {
-            Ok((outcome, _)) => Ok(outcome),
+    async fn apply(&mut self, chunk: &Chunk, planned: Option<&Planned>) -> Result<Outcome, Fault> {
+        match self.insist_apart(chunk, planned).await {
+            Ok(outcome) => Ok(outcome),
             Err(trouble) => Err(self.records.fault(self.shape.table, trouble).await),
         }
     }

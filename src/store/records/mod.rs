@@ -4,6 +4,7 @@
 //! bound JSON text, of which it makes columns, refusing what it cannot make a value of; SQLite takes
 //! values of any type, and each is bound by itself.
 
+mod alone;
 mod apart;
 mod apply;
 mod batch;
@@ -32,11 +33,14 @@ use jobs::contract::{
 };
 use sqlx::AssertSqlSafe;
 
+use self::{
+    alone::Alone, change::TableChange, columns::Columns, select::Question, sql::Shape,
+    trouble::Trouble,
+};
 pub(crate) use self::{
     apart::{Apart, Before, change as change_apart},
     apply::Outcome,
 };
-use self::{change::TableChange, columns::Columns, select::Question, sql::Shape, trouble::Trouble};
 pub use self::{
     deeds::names as deeds,
     hosts::Hosts,
@@ -215,10 +219,15 @@ impl RecordStore {
         };
         let shape = Shape { table, columns: &columns };
         let batches = batch::batches(&shape, deed, &chunk.changes, chunk.at);
-        let change = TableChange { records: self, run, shape: &shape, deed, batches: &batches };
+        let alone = match table.database {
+            Some(_) if !deed.forgets(table) => Alone::of(&shape, &batches, run.tenant.as_str()),
+            _ => None,
+        };
+        let mut change =
+            TableChange { records: self, run, shape: &shape, deed, batches: &batches, alone };
         if table.database.is_some() {
             let resource = &table.resource;
-            return change_apart(&self.store, run, resource, before, chunk, &change).await;
+            return change_apart(&self.store, run, resource, before, chunk, &mut change).await;
         }
         let before = before.await?;
         let done = change.insist(chunk, None, Some(&before)).await;

@@ -20,8 +20,6 @@ pub(super) enum Trouble {
     NotAll,
     /// The job's account is a later run's.
     Lost,
-    /// The same, or nobody can say whose it is.
-    Account(Fault),
 }
 
 /// Why a record cannot become what it should.
@@ -124,7 +122,6 @@ impl Trouble {
             }
             // Whoever counts asks for the ids then.
             Self::NotAll => Fault::transient("records_unavailable", format!("{what} has changed")),
-            Self::Account(fault) => fault,
             Self::Lost => crate::store::bulk::lost(),
         }
     }
