@@ -88,13 +88,16 @@ local function ensure_lane(id, policy)
       jobs = 0, paused = false, parked = false, reason = false, in_flight = false, limits = {},
       bound = false, first = false, empty = false, shared = false }
     lanes[id] = lane
+    touch(lane)
     redis.call('ZADD', key('lane_ids'), 0, id)
     redis.call('HSETNX', key('queues'), queue, 0)
     redis.call('HSETNX', key('tenants', queue), tenant, turn)
     redis.call('HINCRBY', key('crowd'), queue .. SEP .. tenant, 1)
   end
-  if policy and not lane.bound then set_policy(lane, policy) end
-  touch(lane)
+  if policy and not lane.bound then
+    set_policy(lane, policy)
+    touch(lane)
+  end
   return lane
 end
 
@@ -215,11 +218,17 @@ local function list_empty(lane)
   end
 end
 
--- Another job waits in the lane, or several that run at the same moment.
+-- Another job waits in the lane, or several that run at the same moment. Nothing follows for the lane where
+-- they come behind others.
 local function count_waiting(lane, index, run_at, count)
   local head = lane.heads[index]
-  -- An unknown head stays unknown, unless these are the only ones.
-  if lane.waiting[index] == 0 or (head and run_at < head) then lane.heads[index] = run_at end
+  if lane.waiting[index] > 0 and head and run_at >= head then
+    mark(lane)
+  else
+    -- An unknown head stays unknown, unless these are the only ones.
+    if lane.waiting[index] == 0 or head then lane.heads[index] = run_at end
+    touch(lane)
+  end
   lane.waiting[index] = lane.waiting[index] + count
   tally(lane.queue, 'waiting', count)
 end

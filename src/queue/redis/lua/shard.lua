@@ -63,6 +63,9 @@ end
 
 -- Writes a whole list of what one command takes.
 local function put_all(command, where, list)
+  local count = #list
+  if count == 0 then return end
+  if count <= CHUNK then return redis.call(command, where, unpack(list)) end
   in_chunks(list, function(first, last) redis.call(command, where, unpack(list, first, last)) end)
 end
 

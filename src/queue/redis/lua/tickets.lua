@@ -15,13 +15,10 @@ local STAMP = 37
 local LETTER, FIRST_ID, LAST_ID, LANE_NUMBER, PRIORITY, ASKED, PIECES = 5, 6, 31, 32, 36, 37, 49
 local INSIDE, APART = string.byte('ia', 1, 2)
 
-local function one_of(letters)
-  local set = {}
-  for at = 1, #letters do set[string.byte(letters, at)] = true end
-  return set
-end
-
-local IS_UNIQUE, IS_APART, IS_TOLD = one_of('IAJB'), one_of('aAbB'), one_of('jbJB')
+-- By the byte: 'IAJB', 'aAbB', 'jbJB'.
+local IS_UNIQUE = { [73] = true, [65] = true, [74] = true, [66] = true }
+local IS_APART = { [97] = true, [65] = true, [98] = true, [66] = true }
+local IS_TOLD = { [106] = true, [98] = true, [74] = true, [66] = true }
 
 local function version_text()
   return string.format('%014d', change())
