@@ -151,7 +151,7 @@ async fn conclude(
         None => Ok(delivered(ctx, &delivery, &attempt).await),
         Some(stop) => {
             failed(ctx, endpoint, &delivery, &attempt, disable).await?;
-            if let Stop::Retry { cause, .. } = &stop {
+            if let Stop::Retry { cause, .. } | Stop::Cancel { cause } = &stop {
                 news(ctx, &delivery, cause).await?;
             }
             Err(stop)
@@ -212,7 +212,7 @@ fn trips(health: &Health) -> bool {
 /// Says that a delivery keeps failing, or is given up.
 async fn news(ctx: &Context, delivery: &Delivery, cause: &Cause) -> Result<(), Fault> {
     let (attempt, words) = (ctx.info().attempt, cause.to_string());
-    if attempt >= ctx.info().max_attempts {
+    if delivery.state == DeliveryState::Failed {
         events::about_delivery(ctx, events::EXHAUSTED, delivery, Some(&words)).await
     } else if attempt == events::FAILING_AFTER {
         events::about_delivery(ctx, events::FAILING, delivery, Some(&words)).await

@@ -4,6 +4,7 @@ mod dev;
 mod files;
 mod prune;
 mod roles;
+mod strays;
 
 use std::{
     fs,

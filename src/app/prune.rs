@@ -1,12 +1,16 @@
-//! Keeping the store short: the log of deliveries, the accounts of bulk jobs.
+//! Keeping the store short and true: the log of deliveries, the accounts of bulk jobs.
+
+use std::sync::Arc;
 
 use jobs::contract::ports::Clock;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::strays::Strays;
 use crate::{
     clock::SystemClock,
     config::Config,
+    queue::Queue,
     store::{Store, StoreError},
 };
 
@@ -15,8 +19,15 @@ const BATCH: u32 = 500;
 /// Jobs whose errors are removed in one step: each may have a million.
 const JOBS: u32 = 5;
 
-/// Removes what is past its time, now and then, until `shutdown`. Any number of schedulers may.
-pub(super) async fn prune(store: Store, config: &Config, shutdown: CancellationToken) {
+/// Removes what is past its time, and looks for deliveries that wait for nothing, now and then, until
+/// `shutdown`. Any number of schedulers may.
+pub(super) async fn prune(
+    store: Store,
+    queue: Arc<dyn Queue>,
+    config: &Config,
+    shutdown: CancellationToken,
+) {
+    let mut strays = Strays::new(store.clone(), queue);
     let mut beat = tokio::time::interval(config.scheduler.prune_every);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let log_keep = config.webhooks.log_keep;
@@ -29,6 +40,7 @@ pub(super) async fn prune(store: Store, config: &Config, shutdown: CancellationT
             () = shutdown.cancelled() => return,
             _ = beat.tick() => {}
         }
+        strays.look().await;
         let deliveries = || store.prune_deliveries(SystemClock.now().minus(log_keep), BATCH);
         all(deliveries, BATCH, &shutdown).await;
         let accounts = || store.prune_accounts(SystemClock.now().minus(job_keep), JOBS);

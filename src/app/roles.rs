@@ -44,9 +44,10 @@ fn pruning(
     app: &App,
     shutdown: CancellationToken,
 ) -> impl Future<Output = Result<(), Failure>> + use<> {
-    let (store, config) = (app.store.clone(), Arc::clone(&app.config));
+    let (store, queue) = (app.store.clone(), Arc::clone(&app.queue));
+    let config = Arc::clone(&app.config);
     async move {
-        prune(store, &config, shutdown).await;
+        prune(store, queue, &config, shutdown).await;
         Ok(())
     }
 }

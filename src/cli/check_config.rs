@@ -4,10 +4,21 @@ use serde_json::json;
 
 use super::{Failure, Globals, Out};
 use crate::{
+    config::Config,
     resources::{Compared, Declarations, Tables, compare},
     scheduler::Crontab,
     store::records::Hosts,
+    tls,
 };
+
+/// What is wrong with the certificates that it names.
+fn certificates(config: &Config) -> Result<(), String> {
+    let mail = tls::trust("mail.ca_file", &config.mail.ca_file).map(drop);
+    let webhooks = tls::trust("webhooks.ca_file", &config.webhooks.ca_file).map(drop);
+    let wrong = [config.redis.check_certificates(), mail, webhooks];
+    let words: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
+    if words.is_empty() { Ok(()) } else { Err(words.join("\n")) }
+}
 
 /// Reads the configuration, the resources and the crontab, compares the product's tables with what is
 /// declared, and says that all is well.
@@ -17,6 +28,7 @@ use crate::{
 /// Everything that is wrong with them, one a line.
 pub async fn run(globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
     let config = globals.read(&[])?;
+    certificates(&config).map_err(Failure::config)?;
     let declared =
         Declarations::configured(&config).map_err(|error| Failure::config(error.to_string()))?;
     let crontab = Crontab::configured(&config, &jobs::catalogue(), declared.resources())

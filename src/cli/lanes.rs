@@ -14,7 +14,7 @@ pub enum LanesCommand {
     List(LanesArgs),
     /// Stop claims from a lane; jobs that run go on.
     Pause(LaneArgs),
-    /// Resume claims from a lane.
+    /// Resume claims from a lane that is paused, or parked until a moment.
     Resume(LaneArgs),
 }
 

@@ -60,7 +60,7 @@ pub(super) fn answer(
     let words = match changed {
         Changed::Done => format!("{what} is {state}"),
         _ if paused => format!("{what} was paused already"),
-        _ => format!("{what} was not paused"),
+        _ => format!("{what} was not held"),
     };
     Ok(out.line(words)?)
 }

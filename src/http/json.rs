@@ -28,6 +28,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
         let detail = format!("The body nests deeper than {DEEPEST} levels at byte {}.", at + 1);
         return Err(ApiError::new(ErrorCode::JsonTooDeep, detail));
     }
+    if let Some(at) = too_long(text) {
+        return Err(invalid(format!(
+            "The body has a whole number of more than 64 bits at byte {}: write it as a text.",
+            at + 1
+        )));
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = Strict::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     read.map(|Strict(value)| value).map_err(|e| invalid(format!("The body is not JSON: {e}.")))
@@ -58,6 +64,36 @@ fn too_deep(bytes: &[u8]) -> Option<usize> {
         }
     }
     None
+}
+
+/// The first byte of a whole number that 64 bits do not hold: who reads it makes a fraction of it, of which
+/// the last digits are others.
+fn too_long(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut at, mut in_text) = (0, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'-' | b'0'..=b'9' if !in_text => {
+                let rest = &text[at..];
+                let length = rest.bytes().take_while(|c| b"0123456789+-.eE".contains(c)).count();
+                if is_too_long(&rest[..length]) {
+                    return Some(at);
+                }
+                at += length - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn is_too_long(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let is_whole = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+    is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err()
 }
 
 /// A value in which no object has a name twice. Which of the two counts is a matter of taste among
@@ -156,6 +192,19 @@ mod tests {
             assert!(said.contains(words), "{said}");
             assert!(said.contains("InvalidJson"), "{said}");
         }
+    }
+
+    #[test]
+    fn whole_numbers_keep_their_digits_or_are_refused() {
+        for good in
+            ["18446744073709551615", "-9223372036854775808", "1e30", "0.12345678901234567890"]
+        {
+            assert!(parse(good.as_bytes()).is_ok(), "{good}");
+        }
+        assert!(parse(br#"{"a":"18446744073709551616 \" 18446744073709551616"}"#).is_ok());
+        let said = refusal(br#"{"a":[1,18446744073709551616]}"#);
+        assert!(said.contains("more than 64 bits at byte 9"), "{said}");
+        assert!(refusal(b"-9223372036854775809").contains("more than 64 bits at byte 1"));
     }
 
     #[test]

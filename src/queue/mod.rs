@@ -76,7 +76,8 @@ pub trait Queue: Inspect + Send + Sync {
         reason: &ParkReason,
     ) -> Result<(), QueueError>;
 
-    /// Stops (`true`) or resumes (`false`) claims from a queue, or from one lane; leases are kept.
+    /// Stops (`true`) or resumes (`false`) claims from a queue, or from one lane; leases are kept. A lane
+    /// that is resumed is not parked any more, whoever wished that.
     async fn pause(&self, what: &PauseTarget, paused: bool) -> Result<Changed, QueueError>;
 
     /// Replaces what a lane may draw on, and frees it if it was parked by a limit.

@@ -14,9 +14,9 @@ const LIST: &str = "SELECT id, event, message_id, state, attempts, created_at, u
      ORDER BY created_at DESC, id DESC LIMIT $4";
 const ATTEMPTS: &str = "SELECT number, cause, at, dns_ms, connect_ms, first_byte_ms, total_ms, \
      remote, status, class, words, next_at FROM delivery_attempts \
-     WHERE tenant = $1 AND delivery = $2 ORDER BY number";
+     WHERE tenant = $1 AND endpoint = $2 AND delivery = $3 ORDER BY number";
 const FAILED: &str = "SELECT id FROM deliveries \
-     WHERE tenant = $1 AND endpoint = $2 AND state = 'failed' AND created_at >= $3 AND id > $4 \
+     WHERE tenant = $1 AND endpoint = $2 AND state = 'failed' AND updated_at >= $3 AND id > $4 \
      ORDER BY id LIMIT $5";
 const PRUNE_ATTEMPTS: &str = "DELETE FROM delivery_attempts WHERE (tenant, delivery) IN \
      (SELECT tenant, id FROM deliveries WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
@@ -155,7 +155,7 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
-    /// The attempts of a delivery, in their order.
+    /// The attempts of a delivery to an endpoint, in their order.
     ///
     /// # Errors
     ///
@@ -163,17 +163,19 @@ impl Store {
     pub async fn attempts(
         &self,
         tenant: &TenantId,
+        endpoint: &str,
         delivery: &str,
     ) -> Result<Vec<AttemptLine>, StoreError> {
         let rows: Vec<Line> = on!(&self.reader, p => sqlx::query_as(ATTEMPTS)
             .bind(tenant.as_str())
+            .bind(endpoint)
             .bind(delivery)
             .fetch_all(p)
             .await)?;
         Ok(rows.into_iter().map(Line::read).collect())
     }
 
-    /// Names of failed deliveries to an endpoint since a moment, in the order of their names, those
+    /// Names of deliveries to an endpoint that failed since a moment, in the order of their names, those
     /// after `after`.
     ///
     /// # Errors

@@ -41,8 +41,8 @@ pub struct EndpointSettings {
     pub rate: Option<Rate>,
     /// Its signing secret; one is made, or kept, if none is given.
     pub secret: Option<SigningSecret>,
-    /// Whether it may be delivered to.
-    pub enabled: bool,
+    /// Whether it may be delivered to; a new one may, and another stays as it is, if nothing is said.
+    pub enabled: Option<bool>,
 }
 
 /// An endpoint with its secrets: for the adapter that delivers, never for jobs.
@@ -85,6 +85,12 @@ impl EndpointSettings {
         flaws.extend(headers::flaw(&self.headers).map(|words| ("headers", words)));
         let second = self.second.as_ref().and_then(SecondSignature::flaw);
         flaws.extend(second.map(|words| ("signature", words)));
+        if let Some(SecondSignature { header, .. }) = &self.second
+            && self.headers.keys().any(|name| name.eq_ignore_ascii_case(header))
+        {
+            let words = format!("expected a header of its own, got {header}, which is in headers");
+            flaws.push(("signature", words));
+        }
         flaws
     }
 }
@@ -96,8 +102,7 @@ impl EndpointRow {
         self.settings.secret.iter().chain(old.map(|(secret, _)| secret)).cloned().collect()
     }
 
-    /// Whether applying these settings would change nothing. One that Postrider disabled is not the
-    /// same: who applies it says that it shall be delivered to.
+    /// Whether applying these settings would change nothing.
     pub(super) fn is_as(&self, wanted: &EndpointSettings) -> bool {
         let have = &self.settings;
         let plain = |headers: &BTreeMap<String, SecretString>| -> BTreeMap<String, String> {
@@ -114,6 +119,6 @@ impl EndpointRow {
             && have.second == wanted.second
             && have.rate == wanted.rate
             && (wanted.secret.is_none() || have.secret == wanted.secret)
-            && self.disabled.is_none() == wanted.enabled
+            && wanted.enabled.is_none_or(|enabled| enabled == self.disabled.is_none())
     }
 }

@@ -121,7 +121,7 @@ mod tests {
             second: None,
             rate: None,
             secret: None,
-            enabled: true,
+            enabled: None,
         };
         Arc::new(EndpointRow {
             settings,

@@ -30,7 +30,7 @@ pub(super) struct Row {
     events: String,
     signature: Option<String>,
     rate: Option<String>,
-    disabled: Option<String>,
+    pub(super) disabled: Option<String>,
     failing_since: Option<i64>,
     circuit_until: Option<i64>,
     created_at: i64,
@@ -112,7 +112,7 @@ impl Row {
             second: signature.map_err(|e| broken("signature", e))?,
             rate: rate.map_err(|words: String| broken("rate", words))?,
             secret: Some(secret_of(secret)?),
-            enabled: self.disabled.is_none(),
+            enabled: Some(self.disabled.is_none()),
         };
         Ok(EndpointRow {
             settings,

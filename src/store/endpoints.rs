@@ -42,6 +42,8 @@ pub struct Registered {
     pub put: Put,
     /// The secret that was made for it, to be shown once.
     pub made: Option<SigningSecret>,
+    /// Why it stays disabled, if nobody said whether it shall be.
+    pub disabled: Option<String>,
 }
 
 /// Why a secret was not rotated.
@@ -130,10 +132,17 @@ impl Store {
             .fetch_optional(&mut **c)
             .await)?;
         let put = if before.is_some() { Put::Updated } else { Put::Created };
+        let disabled = match settings.enabled {
+            Some(true) => None,
+            Some(false) => Some(BY_OPERATOR.to_owned()),
+            None => before.as_ref().and_then(|row| row.disabled.clone()),
+        };
+        let stays = disabled.clone().filter(|_| settings.enabled.is_none());
         // Secrets that do not open any more are other secrets: they are replaced.
         let before = before.and_then(|row| self.read_endpoint(tenant, row).ok());
         if before.as_ref().is_some_and(|row| row.is_as(settings)) {
-            return Ok(Registered { id: id.clone(), put: Put::Unchanged, made: None });
+            let id = id.clone();
+            return Ok(Registered { id, put: Put::Unchanged, made: None, disabled: stays });
         }
         let kept = before.as_ref().and_then(|row| row.settings.secret.clone());
         let given = settings.secret.clone().or(kept);
@@ -157,12 +166,12 @@ impl Store {
             .bind(serde_json::json!(settings.events).to_string())
             .bind(signature)
             .bind(settings.rate.map(|rate| rate.to_string()))
-            .bind((!settings.enabled).then_some(BY_OPERATOR))
+            .bind(disabled)
             .bind(now.millis())
             .execute(&mut **c)
             .await
             .map(|_| ()))?;
-        Ok(Registered { id: id.clone(), put, made })
+        Ok(Registered { id: id.clone(), put, made, disabled: stays })
     }
 
     /// Gives an endpoint a new secret; the one before signs beside it for `grace`.

@@ -45,7 +45,9 @@ pub enum StoreError {
     #[error("{0}")]
     TooMany(String),
     /// The tenant is not there.
-    #[error("there is no tenant {0:?}; --create-tenant makes it")]
+    #[error(
+        "there is no tenant {0:?}; `postrider keys create --create-tenant` or `postrider apply --create-tenant` makes it"
+    )]
     NoTenant(String),
 }
 

@@ -8,6 +8,7 @@ mod bulk;
 mod callers;
 mod db;
 mod deliveries;
+mod delivery_ends;
 mod delivery_log;
 mod delivery_writer;
 mod endpoint;
@@ -39,6 +40,7 @@ use serde::Deserialize;
 pub(crate) use self::db::on;
 pub use self::{
     db::Db,
+    delivery_ends::WaitingDelivery,
     delivery_log::{AttemptLine, DeliveryRecord},
     delivery_writer::DeliveryWriter,
     endpoint::{EndpointRow, EndpointSettings, MOST_ENDPOINTS, MOST_OLD_SECRETS},

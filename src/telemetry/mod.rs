@@ -11,6 +11,9 @@ use serde::Deserialize;
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
+/// What Postgres says of tables that are there already is no news.
+const NOTICES: &str = "sqlx::postgres::notice=warn";
+
 /// What is logged, and how.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +73,8 @@ where
 {
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter(&config.level)?).with_writer(writer);
+    // A line that cannot be written is lost. To complain of it where it could not be written panics.
+    let lines = lines.log_internal_errors(false);
     Ok(match config.format {
         LogFormat::Text => Box::new(lines.with_ansi(colours).finish()),
         LogFormat::Json => Box::new(lines.json().flatten_event(true).with_ansi(false).finish()),
@@ -85,8 +90,18 @@ fn filter(text: &str) -> Result<EnvFilter, LogError> {
     };
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let sensible = parts.iter().all(|part| makes_sense(part));
-    let filter = sensible.then(|| EnvFilter::try_new(parts.join(",")).ok()).flatten();
+    let filter = sensible.then(|| EnvFilter::try_new(quiet(&parts)).ok()).flatten();
     filter.ok_or_else(|| LogError::Filter(text.to_owned()))
+}
+
+/// The parts of a filter, without notices of Postgres, unless somebody asks for them or for less.
+fn quiet(parts: &[&str]) -> String {
+    let says = |part: &&str| {
+        let less = ["error", "off"].iter().any(|level| part.eq_ignore_ascii_case(level));
+        less || part.starts_with("sqlx")
+    };
+    let more = if parts.iter().any(says) { None } else { Some(NOTICES) };
+    parts.iter().copied().chain(more).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl Client {
             .map_err(|_| unanswered(Class::InvalidUrl, "the host is no name that TLS can check"))?;
         match timeout(within, self.tls.connect(name, stream)).await {
             Ok(Ok(stream)) => speak(stream, remote).await,
-            Ok(Err(e)) => Err(unanswered(Class::Tls, format!("TLS failed: {e}"))),
+            Ok(Err(e)) => Err(unanswered(Class::Tls, crate::tls::failure(&e))),
             Err(_) => Err(late(format!("TLS did not end within {within:?}"))),
         }
     }

@@ -49,10 +49,19 @@ const CLOSED_V6: [Ipv6Net; 5] = [
     v6(0x2620, 0x4f, 0x8000, 48), // AS112
 ];
 
-/// Metadata of clouds outside the link-local networks: Azure's, Alibaba's.
-const METADATA_V4: [Ipv4Net; 2] = [v4(168, 63, 129, 16, 32), v4(100, 100, 100, 200, 32)];
-/// Amazon's, in unique local space.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Metadata of clouds outside the link-local networks: Azure's, Alibaba's, Oracle's.
+const METADATA_V4: [Ipv4Net; 3] =
+    [v4(168, 63, 129, 16, 32), v4(100, 100, 100, 200, 32), v4(192, 0, 0, 192, 32)];
+/// In unique local space: Amazon's, that of its Kubernetes pods, Google's.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+];
+/// Where the last 32 bits are an IPv4 address: NAT64 (RFC 6052), and "compatible" ones (RFC 4291).
+const LAST_IS_V4: [Ipv6Net; 2] = [v6(0x64, 0xff9b, 0, 96), v6(0, 0, 0, 96)];
+/// Where an IPv4 address follows the first 16 bits: 6to4 (RFC 3056).
+const SECOND_IS_V4: Ipv6Net = v6(0x2002, 0, 0, 16);
 const LINK_LOCAL_V4: Ipv4Net = v4(169, 254, 0, 0, 16);
 const LINK_LOCAL_V6: Ipv6Net = v6(0xfe80, 0, 0, 10);
 
@@ -92,8 +101,22 @@ fn is_never(address: IpAddr) -> bool {
         IpAddr::V4(address) => {
             LINK_LOCAL_V4.contains(&address) || METADATA_V4.iter().any(|net| net.contains(&address))
         }
-        IpAddr::V6(address) => LINK_LOCAL_V6.contains(&address) || address == METADATA_V6,
+        IpAddr::V6(address) => {
+            LINK_LOCAL_V6.contains(&address)
+                || METADATA_V6.contains(&address)
+                || v4_inside(address).is_some_and(|inside| is_never(IpAddr::V4(inside)))
+        }
     }
+}
+
+/// The IPv4 address that a gateway would make of it.
+fn v4_inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [_, _, a, b, c, d, .., w, x, y, z] = address.octets();
+    if SECOND_IS_V4.contains(&address) {
+        return Some(Ipv4Addr::new(a, b, c, d));
+    }
+    let last = LAST_IS_V4.iter().any(|net| net.contains(&address));
+    last.then(|| Ipv4Addr::new(w, x, y, z))
 }
 
 #[cfg(test)]
@@ -104,6 +127,17 @@ mod tests {
 
     fn admits(egress: &Egress, address: &str) -> bool {
         egress.admits(address.parse().unwrap())
+    }
+
+    #[test]
+    fn metadata_in_other_clothes_stays_closed_whatever_is_allowed() {
+        let everything = Egress::new(EVERYTHING.map(|net| net.parse().unwrap()).to_vec());
+        for address in ["fd00:ec2::23", "fd20:ce::254", "::169.254.169.254", "64:ff9b::a9fe:a9fe"] {
+            assert!(!admits(&everything, address), "{address}");
+        }
+        for address in ["fd00::1", "64:ff9b::0a00:1", "2002:0a00:1::1", "::1"] {
+            assert!(admits(&everything, address), "{address}");
+        }
     }
 
     /// One address of every closed network, and both ends of most.
@@ -239,8 +273,10 @@ mod tests {
                 "169.254.169.254",
                 "169.254.170.2",
                 "169.254.255.255",
+                "192.0.0.192",
                 "168.63.129.16",
                 "::ffff:169.254.169.254",
+                "2002:a9fe:a9fe::1",
                 "fd00:ec2::254",
                 "fe80::1",
                 "fe80::a9fe:a9fe",

@@ -1,6 +1,7 @@
 //! Webhooks: signing, and requests that reach endpoints and nothing else.
 
 mod client;
+mod confidential;
 mod config;
 mod egress;
 pub mod headers;
@@ -36,8 +37,6 @@ pub use self::{
 
 /// How much of an answer's body is kept in the log, in bytes.
 const EXCERPT: usize = 2 << 10;
-/// A shorter secret is not looked for in an answer: it would be found by accident.
-const SHORTEST_SECRET: usize = 4;
 
 /// Where an endpoint is, and how requests to it are signed.
 #[derive(Debug, Clone)]
@@ -157,15 +156,8 @@ fn excerpt(body: &[u8], address: &Address) -> String {
     let text = String::from_utf8_lossy(body);
     let plain = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     let mut text: String = text.chars().map(plain).collect();
-    let path = Target::read(address.url.expose_secret(), true).map(|target| target.path());
-    let path = path.as_deref().unwrap_or_default();
-    let headers = address.headers.values().map(|value| value.expose_secret());
-    // The secret without its prefix: a server that cut that off still knows the rest.
-    let keys = address.secrets.iter().map(|secret| secret.reveal().trim_start_matches("whsec_"));
-    for secret in headers.chain(keys).chain([address.url.expose_secret(), path]) {
-        if secret.len() >= SHORTEST_SECRET {
-            text = text.replace(secret, "…");
-        }
+    for secret in confidential::of(address) {
+        text = text.replace(&secret, "…");
     }
     let end = (0..=EXCERPT.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     text.truncate(end.unwrap_or(0));

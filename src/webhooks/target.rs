@@ -123,7 +123,10 @@ impl Target {
 
     /// Whether this is the URL of a Slack incoming webhook.
     pub fn is_slack(&self) -> bool {
-        self.url.host_str() == Some("hooks.slack.com") && self.url.path().starts_with("/services/")
+        let host = self.url.host_str().unwrap_or_default();
+        // A name may end with the dot of the root.
+        host.strip_suffix('.').unwrap_or(host) == "hooks.slack.com"
+            && self.url.path().starts_with("/services/")
     }
 
     /// The form that a URL asks for by what it is.

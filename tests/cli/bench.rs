@@ -98,10 +98,14 @@ async fn what_is_special_about_the_queue_is_measured() {
 
 #[tokio::test]
 async fn webhooks_are_measured_beside_a_bare_loop_and_beside_one_that_hangs() {
-    let document = measured("webhooks", &["--queue", "sqlite"]).await;
+    let args = [&["bench", "webhooks", "--queue", "sqlite"][..], &SHORT].concat();
+    let document = finish(command(&args)).await.with(0).json();
     let names = figures(&document, "webhooks");
-    assert!(names.contains(&"of the bare loop".to_owned()), "{names:?}");
+    for share in ["of the bare loop", "of the bare loop, 5 ms", "of the bare loop, 20 ms"] {
+        assert!(names.contains(&share.to_owned()), "{names:?}");
+    }
     let all = document["figures"].as_array().unwrap();
+    assert_eq!(all.iter().filter(|figure| figure["promised_at_least"] == 70.0).count(), 3);
     let beside = all.iter().find(|f| f["figure"] == "p99 beside one that hangs").unwrap();
     assert_eq!(beside["promised_at_most"], 2_000.0);
     assert!(beside["value"].as_f64().unwrap() > 0.0, "{beside}");

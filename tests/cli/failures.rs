@@ -32,6 +32,7 @@ async fn a_wrong_configuration_ends_with_78_and_names_the_mistake() {
         ("[scheduler]\ntick = '1h'\n", "scheduler.tick: expected 100ms to 1m, got 1h"),
         ("[limits\n", "is not valid TOML: line 1"),
         ("[scheduler]\ncrontab = '/nowhere/crontab.toml'\n", "cannot read the crontab /nowhere"),
+        ("[webhooks]\nca_file = '/nowhere/ca.pem'\n", "webhooks.ca_file: /nowhere/ca.pem: "),
     ];
     for (index, (text, expected)) in cases.iter().enumerate() {
         let config = file(&dir, &format!("{index}.toml"), text);
@@ -42,6 +43,34 @@ async fn a_wrong_configuration_ends_with_78_and_names_the_mistake() {
             assert!(finished.err.starts_with("postrider: "), "{}", finished.err);
             assert_eq!(finished.out, "");
         }
+    }
+}
+
+#[tokio::test]
+async fn every_certificate_that_cannot_be_read_is_named() {
+    let dir = TempDir::new().unwrap();
+    let text = "[redis]\nca_file = '/nowhere/r'\n[mail]\nca_file = '/nowhere/m'\n\
+                [webhooks]\nca_file = '/nowhere/w'\n";
+    let config = file(&dir, "postrider.toml", text);
+    let finished = run(&["check-config", "--config", &config]).await.with(78);
+    for option in ["redis.ca_file", "mail.ca_file", "webhooks.ca_file"] {
+        assert!(finished.err.contains(option), "{}", finished.err);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_takes_nothing_stops_nobody() {
+    // given a log whose disk is full
+    let dir = TempDir::new().unwrap();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for args in [&["migrate"][..], &["lanes", "list"], &["jobs", "list"]] {
+        let mut command = command(&[args, &["--data", path(dir.path())]].concat());
+        command.env("POSTRIDER_LOG__LEVEL", "trace");
+        command.env("POSTRIDER_SECRET_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        // when
+        let output = command.stderr(full()).stdout(Stdio::null()).status().await.unwrap();
+        // then
+        assert_eq!(output.code(), Some(0), "{args:?}");
     }
 }
 

@@ -56,7 +56,7 @@ on_both! {
         assert_eq!(ids, (0..200).map(|number| format!("dlv_{number:04}")).collect());
         for number in [0, 31, 32, 63, 64, 199] {
             let id = format!("dlv_{number:04}");
-            let lines = given.store.attempts(&dev(), &id).await.unwrap();
+            let lines = given.store.attempts(&dev(), "crm", &id).await.unwrap();
             assert_eq!((lines.len(), lines[0].status), (1, Some(200)));
             let found = Deliveries::find(&given.store, &dev(), &id).await.unwrap().unwrap();
             assert_eq!(found, delivery(number, 1, DeliveryState::Delivered));
@@ -72,7 +72,7 @@ on_both! {
         // When
         tokio::join!(join_all(others), join_all(twice));
         // Then
-        let lines = given.store.attempts(&dev(), "dlv_0000").await.unwrap();
+        let lines = given.store.attempts(&dev(), "crm", "dlv_0000").await.unwrap();
         assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 2]);
         let listed = given.store.deliveries(&dev(), "crm", None, 500).await.unwrap();
         assert_eq!(listed.len(), 10);
@@ -112,7 +112,7 @@ on_both! {
         assert_eq!(find().await.status, EndpointStatus::Disabled("gone".into()));
         store.enable_endpoint(&dev(), "crm", NOW).await.unwrap();
         assert_eq!(find().await.status, EndpointStatus::Enabled);
-        let disabled = postrider::store::EndpointSettings { enabled: false, ..crm() };
+        let disabled = postrider::store::EndpointSettings { enabled: Some(false), ..crm() };
         store.apply(&dev(), &[], &[], &[disabled], NOW).await.unwrap();
         assert!(matches!(find().await.status, EndpointStatus::Disabled(_)));
     }

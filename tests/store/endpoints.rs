@@ -35,7 +35,7 @@ pub(crate) fn crm() -> EndpointSettings {
         second: None,
         rate: Some("10/s".parse().unwrap()),
         secret: None,
-        enabled: true,
+        enabled: None,
     }
 }
 
@@ -93,11 +93,21 @@ on_both! {
         let changed = put(&given.store, &changed).await;
         assert_eq!((changed.put, changed.made), (Put::Updated, None));
         assert_eq!(signing(&given.store, NOW).await, [made.reveal()]);
-        // One that Postrider disabled is enabled by who applies it.
+        put(&given.store, &crm()).await;
+        // One that is disabled stays so, whatever else changes, until somebody says that it shall not.
         Endpoints::disable(&given.store, &dev(), "crm", "it is gone", NOW).await.unwrap();
-        assert_eq!(put(&given.store, &crm()).await.put, Put::Updated);
-        let found = Endpoints::find(&given.store, &dev(), "crm").await.unwrap().unwrap();
-        assert_eq!(found.status, EndpointStatus::Enabled);
+        let status = async || {
+            let found = Endpoints::find(&given.store, &dev(), "crm").await.unwrap();
+            found.unwrap().status
+        };
+        let again = put(&given.store, &crm()).await;
+        assert_eq!((again.put, again.disabled.as_deref()), (Put::Unchanged, Some("it is gone")));
+        let changed = EndpointSettings { events: vec!["a".into()], ..crm() };
+        assert_eq!(put(&given.store, &changed).await.put, Put::Updated);
+        assert_eq!(status().await, EndpointStatus::Disabled("it is gone".into()));
+        let enabled = EndpointSettings { enabled: Some(true), ..crm() };
+        assert_eq!(put(&given.store, &enabled).await.put, Put::Updated);
+        assert_eq!(status().await, EndpointStatus::Enabled);
         // A secret that is declared is the only one.
         let secret = SigningSecret::generate();
         put(&given.store, &EndpointSettings { secret: Some(secret.clone()), ..crm() }).await;
@@ -135,7 +145,7 @@ on_both! {
     async fn subscribers_are_those_who_want_it_and_are_enabled(given) {
         put(&given.store, &crm()).await;
         put(&given.store, &EndpointSettings { id: "all".into(), events: vec!["*".into()], ..crm() }).await;
-        put(&given.store, &EndpointSettings { id: "off".into(), enabled: false, ..crm() }).await;
+        put(&given.store, &EndpointSettings { id: "off".into(), enabled: Some(false), ..crm() }).await;
         let of = async |event| given.store.subscribers(&dev(), event).await.unwrap();
         assert_eq!(of("ticket.created").await, ["all", "crm"]);
         assert_eq!(of("call.ended").await, ["all", "crm"]);
@@ -189,8 +199,9 @@ on_both! {
         let found = Deliveries::find(&given.store, &dev(), "dlv_0001").await.unwrap().unwrap();
         assert_eq!((found.body, found.state), (delivery(1, found.state).body, DeliveryState::Delivered));
         assert!(Deliveries::find(&given.store, &acme(), "dlv_0001").await.unwrap().is_none());
-        assert_eq!(given.store.attempts(&dev(), "dlv_0001").await.unwrap().len(), 1);
-        assert!(given.store.attempts(&acme(), "dlv_0001").await.unwrap().is_empty());
+        assert_eq!(given.store.attempts(&dev(), "crm", "dlv_0001").await.unwrap().len(), 1);
+        assert!(given.store.attempts(&dev(), "erp", "dlv_0001").await.unwrap().is_empty());
+        assert!(given.store.attempts(&acme(), "crm", "dlv_0001").await.unwrap().is_empty());
     }
 
     async fn failed_deliveries_come_in_pages_and_old_ones_are_removed(given) {
@@ -205,11 +216,15 @@ on_both! {
         };
         assert_eq!(page(NOW.plus(HOUR * 3), "", 2).await.unwrap(), ["dlv_0003", "dlv_0004"]);
         assert_eq!(page(NOW.plus(HOUR * 3), "dlv_0004", 2).await.unwrap(), ["dlv_0005"]);
+        // What counts is when it failed, not when it was made.
+        let later = NOW.plus(HOUR * 9);
+        given.store.record(&dev(), &delivery(1, DeliveryState::Failed), None, SPAN, later).await.unwrap();
+        assert_eq!(page(NOW.plus(HOUR * 8), "", 2).await.unwrap(), ["dlv_0001"]);
         assert_eq!(given.store.prune_deliveries(NOW.plus(HOUR * 4), 2).await.unwrap(), 2);
         assert_eq!(given.store.prune_deliveries(NOW.plus(HOUR * 4), 2).await.unwrap(), 1);
         let left = given.store.deliveries(&dev(), "crm", None, 10).await.unwrap();
         assert_eq!(left.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["dlv_0006", "dlv_0005", "dlv_0004"]);
-        assert!(given.store.attempts(&dev(), "dlv_0001").await.unwrap().is_empty());
+        assert!(given.store.attempts(&dev(), "crm", "dlv_0001").await.unwrap().is_empty());
     }
 
     async fn there_is_a_most_of_endpoints(given) {

@@ -56,7 +56,7 @@ on_both! {
         execute(&given, "DROP TABLE bulk_runs").await;
         execute(&given, "DROP TABLE bulk_errors").await;
         execute(&given, "DROP TABLE warmup_settings").await;
-        execute(&given, "DELETE FROM postrider_migrations WHERE version BETWEEN 40 AND 60").await;
+        execute(&given, "DELETE FROM postrider_migrations WHERE version BETWEEN 40 AND 70").await;
         // when
         let error = reopen(&given, OnOldSchema::Refuse).await.unwrap_err();
         // then

@@ -29,6 +29,8 @@ const SECRET_KEY: &str = "Q0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZQ0E=";
 const SIGNING: &str = "whsec_Q0FOQVJZLWVuZHBvaW50LXNlY3JldC0xMjM0NQ==";
 const PATH: &str = "/CANARY-path/hook";
 const HEADER: &str = "Bearer CANARY-header";
+/// Of another: a name and a password, in base64.
+const BASIC: &str = "Basic dXNlcjpDQU5BUlktcGFzc3dvcmQ=";
 const SLACK: &str = "T00CANARY/B00CANARY/CANARYslackCANARYslack";
 /// Of a caller.
 const DATA: &str = "CANARY-data";
@@ -124,7 +126,9 @@ fn endpoints(receiver: &Receiver) -> String {
     let url = receiver.url(&format!("{PATH}?token=CANARY-query"));
     // Nobody listens there, and nothing leaves this machine: its name has no address.
     let slack = format!("https://hooks.slack.com/services/{SLACK}");
+    let parts = endpoint("parts", &url).replace(HEADER, BASIC);
     ["good", "later", "dead"].map(|id| endpoint(id, &url)).concat()
+        + &parts
         + &format!("[[endpoints]]\nid = \"slack\"\nurl = \"{slack}\"\nevents = [\"never.*\"]\n")
 }
 
@@ -147,6 +151,12 @@ async fn no_secret_of_an_endpoint_comes_out() {
     house.until(&later, "scheduled").await;
     let dead = house.submit("dead", 1).await;
     house.until(&dead, "failed").await;
+    // by a receiver that tells what it did not find, in parts and decoded,
+    let told = "no CANARY-path\\/hook (/CANARY-path), token CANARY-query, \
+                user:CANARY-password by dXNlcjpDQU5BUlktcGFzc3dvcmQ=";
+    receiver.always(Act::Answer(404, String::new(), told.to_owned()));
+    let parts = house.submit("parts", 1).await;
+    house.until(&parts, "failed").await;
     house.run(&["endpoints", "disable", "slack", "--tenant", "dev"]).await.with(0);
     let slack = house.submit("slack", 1).await;
     house.until(&slack, "failed").await;
@@ -157,6 +167,8 @@ async fn no_secret_of_an_endpoint_comes_out() {
         &["endpoints", "show", "slack", "--tenant", "dev"],
         &["endpoints", "log", "dead", "--tenant", "dev"],
         &["endpoints", "log", "good", "--tenant", "dev"],
+        &["endpoints", "log", "parts", "--tenant", "dev"],
+        &["endpoints", "log", "parts", "--delivery", &parts.replace("job_", "dlv_")],
         &["jobs", "list", "--status", "failed"],
         &["jobs", "show", &dead],
         &["lanes", "list"],
@@ -170,7 +182,18 @@ async fn no_secret_of_an_endpoint_comes_out() {
     // then nothing of the endpoints is in Redis, and the key of the caller is not
     let key = house.up.told("key").to_owned();
     let raw = SIGNING.trim_start_matches("whsec_");
-    let of_endpoints = [raw, PATH, "CANARY-query", "CANARY-header", SLACK, "hooks.slack.com"];
+    let basic = BASIC.trim_start_matches("Basic ");
+    let of_endpoints = [
+        raw,
+        PATH,
+        "CANARY-path",
+        "CANARY-query",
+        "CANARY-header",
+        "CANARY-password",
+        basic,
+        SLACK,
+        "hooks.slack.com",
+    ];
     for secret in of_endpoints.into_iter().chain([SECRET_KEY, &key]) {
         assert!(!lies_in(&kept, secret), "{secret} is in Redis");
     }
@@ -184,7 +207,18 @@ async fn no_secret_of_an_endpoint_comes_out() {
     assert!(log.contains("a run ended"), "it logs all that it can");
     texts.extend(lines);
     texts.push(log);
-    let of_anybody = [raw, PATH, "CANARY-query", "CANARY-header", SLACK, DATA, SECRET_KEY, &key];
+    let of_anybody = [
+        raw,
+        "CANARY-path",
+        "CANARY-query",
+        "CANARY-header",
+        "CANARY-password",
+        basic,
+        SLACK,
+        DATA,
+        SECRET_KEY,
+        &key,
+    ];
     for text in &texts {
         for secret in of_anybody {
             assert!(!lies_in(text.as_bytes(), secret), "{secret} in {text}");
@@ -201,5 +235,5 @@ async fn no_secret_of_an_endpoint_comes_out() {
     for secret in of_endpoints.into_iter().chain([SECRET_KEY, &key]) {
         assert!(!lies_in(&store, secret), "{secret} is in the store");
     }
-    tokio::time::timeout(Duration::from_secs(60), receiver.requests(3)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), receiver.requests(4)).await.unwrap();
 }

@@ -163,7 +163,7 @@ async fn a_blocked_address_is_final_and_the_tenant_does_not_learn_it() {
     assert_eq!(moved.connections(), 0);
     let failed = Some(DeliveryState::Failed);
     let log = house.app.store.deliveries(&dev(), "crm", failed, 10).await.unwrap();
-    let attempts = house.app.store.attempts(&dev(), &log[0].id).await.unwrap();
+    let attempts = house.app.store.attempts(&dev(), "crm", &log[0].id).await.unwrap();
     assert_eq!((attempts.len(), attempts[0].remote.as_deref()), (1, None));
     house.close().await;
 }

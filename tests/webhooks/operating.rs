@@ -1,9 +1,21 @@
 //! Endpoints as operators see them: made, listed, tested, rotated; and their secrets.
 
-use serde_json::json;
+use std::{sync::Arc, time::Duration};
 
-use super::house::{House, verifies};
-use crate::support::receiver::Act;
+use jobs::contract::{
+    JobId,
+    ports::{Clock, Deliveries, Delivery, DeliveryState},
+};
+use postrider::{
+    app::Roles,
+    clock::SystemClock,
+    queue::{Cancelled, PauseTarget},
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::house::{House, dev, event, verifies};
+use crate::support::{eventually_ok, receiver::Act};
 
 #[tokio::test]
 async fn an_endpoint_is_made_tested_and_its_secret_rotated() {
@@ -90,4 +102,75 @@ async fn no_secret_is_in_an_answer_the_log_or_a_file() {
             assert!(!found, "a canary is in {}", path.display());
         }
     }
+}
+
+#[tokio::test]
+async fn the_log_hears_of_an_end_that_no_run_wrote_down() {
+    // given two deliveries that were tried and wait, in a queue that stands still
+    let house = House::with("[scheduler]\nprune_every = \"1s\"\n").await;
+    house.command(&["create", &house.receiver.url("/"), "--id", "crm"]).await;
+    let queue = PauseTarget::Queue("webhook-delivery".into());
+    house.app.queue.pause(&queue, true).await.unwrap();
+    let job = json!({"endpoint_id": "crm", "event": "a", "data": {}});
+    let ids = house.submit_all(vec![job.clone(), job]).await;
+    let tried = SystemClock.now().minus(Duration::from_secs(120));
+    for id in &ids {
+        let delivery = waiting(*id);
+        let span = Duration::from_secs(300);
+        house.app.store.record(&dev(), &delivery, None, span, tried).await.unwrap();
+    }
+    // when one of the jobs is cancelled, and a scheduler is at work
+    let cancelled = house.app.queue.cancel(&dev(), ids[0], "test").await.unwrap();
+    assert!(!matches!(cancelled, Cancelled::Unknown), "{cancelled:?}");
+    let (stop, app) = (CancellationToken::new(), Arc::clone(&house.app));
+    let until = stop.clone();
+    let scheduler = tokio::spawn(async move {
+        app.run_roles(Roles { scheduler: true, ..Roles::NONE }, until, |_| Ok(())).await.unwrap();
+    });
+    // then that delivery is one that failed, and can be replayed; the other one waits.
+    let failed = eventually_ok("it is written down", || async {
+        let state = Some(DeliveryState::Failed);
+        let found = house.app.store.deliveries(&dev(), "crm", state, 10).await.unwrap();
+        if found.is_empty() { Err("none failed") } else { Ok(found) }
+    })
+    .await;
+    let names: Vec<_> = failed.iter().map(|delivery| delivery.id.as_str()).collect();
+    assert_eq!(names, [waiting(ids[0]).id]);
+    let found = Deliveries::find(&house.app.store, &dev(), &waiting(ids[1]).id).await.unwrap();
+    assert_eq!(found.unwrap().state, DeliveryState::Waiting);
+    let replayed = house.command(&["replay", "crm", "--since", &tried.to_string()]).await;
+    assert_eq!(replayed["replayed"], 1);
+    stop.cancel();
+    scheduler.await.unwrap();
+    house.close().await;
+}
+
+fn waiting(job: JobId) -> Delivery {
+    Delivery {
+        id: job.with_prefix("dlv"),
+        endpoint: "crm".into(),
+        message_id: "msg_1".into(),
+        event: "a".into(),
+        body: b"{}".to_vec(),
+        attempts: 0,
+        state: DeliveryState::Waiting,
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hears_of_deliveries_hears_of_one_that_is_final_at_once() {
+    // given a Slack endpoint that refuses a message, and one that wants to know
+    let house = House::open().await;
+    let (url, news) = (house.receiver.url("/services/x"), house.receiver.url("/news"));
+    let slack = format!("[[endpoints]]\nid = \"slack\"\nurl = \"{url}\"\nformat = \"slack\"\n");
+    house.apply(&format!("{slack}events = [\"a\"]\n")).await;
+    house.command(&["create", &news, "--id", "news", "--event", "message.attempt.*"]).await;
+    house.receiver.always(Act::Answer(400, String::new(), "invalid_blocks".into()));
+    // when
+    house.completed(house.submit(event("a", json!({}))).await).await;
+    // then
+    let got = house.receiver.requests(2).await;
+    let news = got.iter().find(|got| got.line.contains("/news")).expect("it is told");
+    assert_eq!(news.header("x-postrider-event"), "message.attempt.exhausted");
+    house.close().await;
 }

@@ -23,8 +23,9 @@ pub(super) fn endpoint(
         entry.wrong("id", line, "expected a name of your own; it is missing");
     }
     let id = entry.take::<String>("id").map(|(id, _)| id).unwrap_or_default();
+    let names_url = entry.has("url") || entry.has("url_env");
     let url = entry.take_secret_of("url", "url_env", env);
-    if url.is_none() {
+    if !names_url {
         entry.wrong("url", line, "expected a URL in url, or the variable that has it in url_env");
     }
     let url: SecretString = url.unwrap_or_default().into();
@@ -42,7 +43,7 @@ pub(super) fn endpoint(
         headers: headers.map(|(headers, _)| headers).unwrap_or_default(),
         second: entry.take::<SecondSignature>("signature").map(|(signature, _)| signature),
         rate: entry.take::<Rate>("rate").map(|(rate, _)| rate),
-        enabled: entry.take::<bool>("enabled").is_none_or(|(enabled, _)| enabled),
+        enabled: entry.take::<bool>("enabled").map(|(enabled, _)| enabled),
         id,
         url,
         secret,

@@ -31,6 +31,9 @@ pub struct FileReport {
     /// The signing secrets that were made, by endpoint: shown this once.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
+    /// Its endpoints that stay disabled, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub disabled: BTreeMap<String, String>,
     /// Its people, if it is a file of people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prospects: Option<PeopleReport>,
@@ -67,6 +70,8 @@ impl FileReport {
         let made = |registered: &Registered| {
             Some((registered.id.clone(), registered.made.as_ref()?.reveal().to_owned()))
         };
+        let disabled =
+            |registered: &Registered| Some((registered.id.clone(), registered.disabled.clone()?));
         let endpoints_put: Vec<Put> = endpoints.iter().map(|registered| registered.put).collect();
         Self {
             file: file.display().to_string(),
@@ -74,6 +79,7 @@ impl FileReport {
             suppressions: Some(Counts::of(&suppressions)),
             endpoints: Some(Counts::of(&endpoints_put)),
             secrets: endpoints.iter().filter_map(made).collect(),
+            disabled: endpoints.iter().filter_map(disabled).collect(),
             changed_mailboxes: changed
                 .filter(|(_, put)| **put != Put::Unchanged)
                 .map(|(mailbox, _)| mailbox.address.clone())
@@ -90,6 +96,7 @@ impl FileReport {
             suppressions: None,
             endpoints: None,
             secrets: BTreeMap::new(),
+            disabled: BTreeMap::new(),
             changed_mailboxes: Vec::new(),
             prospects: Some(PeopleReport { loaded, skipped: bad, problems }),
         }
@@ -119,6 +126,12 @@ impl FileReport {
         }
         for (id, secret) in &self.secrets {
             writeln!(out, "  the secret of endpoint {id}, which is not shown again: {secret}")?;
+        }
+        for (id, why) in &self.disabled {
+            writeln!(
+                out,
+                "  endpoint {id} stays disabled ({why}); `postrider endpoints enable {id}` ends that"
+            )?;
         }
         let declared: u64 = counted.iter().filter_map(|(_, counts)| *counts).map(Counts::all).sum();
         if declared == 0 && self.prospects.is_none() {

@@ -90,6 +90,8 @@ pub enum Part {
     Facade(FacadeArgs),
     /// Measure bulk jobs only: the same as --only bulk.
     Bulk(Plan),
+    /// Measure webhooks only: the same as --only webhooks.
+    Webhooks(Plan),
     /// Enqueue no-op jobs and print `RATE <jobs a second>`.
     Enqueue(EnqueueArgs),
     /// Enqueue no-op jobs one by one, each with the moment at which it was submitted.
@@ -107,6 +109,7 @@ pub async fn run(args: &BenchArgs, globals: &Globals, out: &mut Out<'_>) -> Resu
     match &args.part {
         Some(Part::Facade(args)) => facade::run(args, globals, out).await,
         Some(Part::Bulk(plan)) => measure(&[Measurement::Bulk], plan, globals, out).await,
+        Some(Part::Webhooks(plan)) => measure(&[Measurement::Webhooks], plan, globals, out).await,
         Some(Part::Enqueue(args)) => parts::enqueue(args, globals, out).await,
         Some(Part::Latency(args)) => parts::latency(args, globals).await,
         Some(Part::Worker(args)) => parts::worker(args, globals).await,
@@ -133,10 +136,8 @@ async fn measure(
     let cleared = place.clear().await;
     let figures = measured?;
     cleared?;
-    if let Some(file) = &plan.plot {
-        plot::write(file, &figures)?;
-    }
-    report::tell(plan, &place.describe(), &figures, out)
+    report::tell(plan, &place.describe(), &figures, out)?;
+    plan.plot.as_ref().map_or(Ok(()), |file| plot::write(file, &figures))
 }
 
 /// Every measurement, as often as the plan says; a round at a time, so that a busy minute of the machine

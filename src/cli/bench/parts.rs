@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use jobs::contract::{Ports, fakes::Fakes};
+use serde_json::json;
 
 use super::{
     Adapter, Failure,
@@ -104,7 +105,11 @@ pub(super) async fn enqueue(
     let queue = args.place.address(&config)?.open(&config).await?;
     let lots = [Lot::limited()];
     let took = load::bring(&*queue, &lots, args.count, args.batch, args.at_once.into()).await?;
-    Ok(out.line(format!("RATE {:.0}", f64::from(args.count) / took.as_secs_f64()))?)
+    let rate = f64::from(args.count) / took.as_secs_f64();
+    if out.is_json() {
+        return Ok(out.json(&json!({"rate": rate.round()}))?);
+    }
+    Ok(out.line(format!("RATE {rate:.0}"))?)
 }
 
 /// Enqueues jobs that measure how long they waited.

@@ -83,7 +83,7 @@ impl Receiver {
             second: None,
             rate: None,
             secret: Some(secret),
-            enabled: true,
+            enabled: None,
         };
         app.store.apply(tenant, &[], &[], &[endpoint], SystemClock.now()).await?;
         Ok(())

@@ -41,9 +41,11 @@ pub(super) async fn rotate(args: &RotateArgs, app: &App, out: &mut Out<'_>) -> R
         return Ok(out.json(&document)?);
     }
     out.line(secret.reveal())?;
-    Ok(out.line(format!(
-        "Keep it now: it is not shown again. The secret before signs beside it until {until}."
-    ))?)
+    let before = match grace {
+        Duration::ZERO => "Secrets before it sign no more.".to_owned(),
+        _ => format!("The secret before signs beside it until {until}."),
+    };
+    Ok(out.line(format!("Keep it now: it is not shown again. {before}"))?)
 }
 
 pub(super) async fn enable(

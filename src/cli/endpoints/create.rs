@@ -122,7 +122,7 @@ fn settings(args: CreateArgs) -> Result<EndpointSettings, Failure> {
         second: second.transpose()?,
         rate: args.rate,
         secret: None,
-        enabled: true,
+        enabled: None,
     })
 }
 

@@ -34,8 +34,13 @@ pub(super) async fn log(args: &LogArgs, app: &App, out: &mut Out<'_>) -> Result<
     find(&args.endpoint, app).await?;
     let EndpointArgs { id, tenant } = &args.endpoint;
     if let Some(delivery) = &args.delivery {
-        let attempts = app.store.attempts(tenant, delivery).await?;
-        return show(&attempts, delivery, out);
+        let attempts = app.store.attempts(tenant, id, delivery).await?;
+        if attempts.is_empty() {
+            let words =
+                format!("the log has no attempt of delivery {delivery:?} to endpoint {id:?}");
+            return Err(Failure::data(words));
+        }
+        return show(&attempts, out);
     }
     let state = args.failed.then_some(DeliveryState::Failed);
     let deliveries = app.store.deliveries(tenant, id, state, args.limit).await?;
@@ -65,12 +70,9 @@ fn delivery_row(delivery: &DeliveryRecord) -> [String; 6] {
     ]
 }
 
-fn show(attempts: &[AttemptLine], delivery: &str, out: &mut Out<'_>) -> Result<(), Failure> {
+fn show(attempts: &[AttemptLine], out: &mut Out<'_>) -> Result<(), Failure> {
     if out.is_json() {
         return Ok(out.json(&attempts)?);
-    }
-    if attempts.is_empty() {
-        return Err(Failure::data(format!("the log has no attempt of delivery {delivery:?}")));
     }
     let rows: Vec<_> = attempts.iter().map(attempt_row).collect();
     let head = ["NUMBER", "TRIGGER", "AT", "MS", "TO", "ANSWER", "NEXT", "WORDS"];
@@ -87,6 +89,7 @@ fn attempt_row(attempt: &AttemptLine) -> [String; 8] {
         attempt.remote.clone().unwrap_or_else(|| "-".to_owned()),
         answer.unwrap_or_default(),
         when_known(attempt.next_at),
-        attempt.words.chars().take(80).collect(),
+        // In one line.
+        attempt.words.chars().take(80).map(|c| if c == '\n' { ' ' } else { c }).collect(),
     ]
 }

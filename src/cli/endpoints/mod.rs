@@ -29,7 +29,7 @@ pub enum EndpointsCommand {
     /// Give an endpoint a new signing secret and show it, once; the one before signs beside it for a
     /// while.
     Rotate(RotateArgs),
-    /// Deliver nothing more to an endpoint; what waits for it fails, and can be replayed.
+    /// Deliver nothing more to an endpoint; what waits for it fails when its turn comes, and can be replayed.
     Disable(EndpointArgs),
     /// Deliver to an endpoint again.
     Enable(EndpointArgs),

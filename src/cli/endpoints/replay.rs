@@ -1,6 +1,6 @@
 //! `postrider endpoints replay`.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jobs::contract::{Job, JobId, Moment, TenantId};
 use serde_json::json;
 
@@ -18,15 +18,16 @@ const BATCH: u32 = 1_000;
 
 /// What to deliver again.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["delivery", "since"]))]
 pub struct ReplayArgs {
     /// Which endpoint.
     #[command(flatten)]
     pub endpoint: EndpointArgs,
     /// One delivery, whatever became of it.
-    #[arg(long, value_name = "DELIVERY", required_unless_present = "since")]
+    #[arg(long, value_name = "DELIVERY")]
     pub delivery: Option<String>,
     /// All that failed since then (2026-06-10T09:00:00Z), at most 10,000.
-    #[arg(long, value_name = "MOMENT", conflicts_with = "delivery", value_parser = str::parse::<Moment>)]
+    #[arg(long, value_name = "MOMENT", value_parser = str::parse::<Moment>)]
     pub since: Option<Moment>,
 }
 

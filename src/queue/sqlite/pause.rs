@@ -43,8 +43,14 @@ async fn queue(tx: &mut Tx<'_>, name: &str, paused: bool) -> Result<Changed, Que
 }
 
 async fn one_lane(tx: &mut Tx<'_>, id: i64, paused: bool) -> Result<Changed, QueueError> {
-    let sql = "UPDATE lanes SET paused = $2 WHERE id = $1 AND paused <> $2";
-    let done = sqlx::query(sql).bind(id).bind(paused).execute(&mut *tx.conn).await?;
+    let sql = if paused {
+        "UPDATE lanes SET paused = 1 WHERE id = $1 AND paused = 0 AND $2 IS NOT NULL"
+    } else {
+        "UPDATE lanes SET paused = 0, parked_until = NULL, park_reason = NULL
+          WHERE id = $1 AND (paused = 1 OR parked_until > $2)"
+    };
+    let now = tx.now.millis();
+    let done = sqlx::query(sql).bind(id).bind(now).execute(&mut *tx.conn).await?;
     if done.rows_affected() == 0 {
         return Ok(Changed::NotApplicable);
     }

@@ -99,6 +99,7 @@ macro_rules! exam {
             a_stranger_cannot_touch_a_job
             a_paused_queue_gives_nothing
             a_paused_lane_gives_nothing
+            a_lane_that_is_resumed_is_not_parked_any_more
             a_parked_lane_gives_nothing_until_its_moment
             the_longer_park_wins;
         reading:

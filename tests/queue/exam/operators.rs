@@ -165,6 +165,23 @@ pub(crate) async fn a_paused_lane_gives_nothing(adapter: &dyn Adapter) {
     assert_eq!(ids(&claim(&*queue, 10).await), held);
 }
 
+pub(crate) async fn a_lane_that_is_resumed_is_not_parked_any_more(adapter: &dyn Adapter) {
+    // given a lane that somebody wished to be left alone
+    let (queue, _) = adapter.open().await;
+    let id = put(&*queue, "a", vec![job("l")]).await;
+    let (until, reason) = (queue.now().plus(MINUTE), ParkReason::Snooze("it answered 503".into()));
+    queue.park(&lane("a", "l"), until, &reason).await.unwrap();
+    assert_eq!(claim(&*queue, 1).await.len(), 0);
+
+    // when
+    let target = PauseTarget::Lane(lane("a", "l"));
+    assert_eq!(queue.pause(&target, false).await.unwrap(), Changed::Done);
+
+    // then
+    assert_eq!(ids(&claim(&*queue, 1).await), id);
+    assert_eq!(queue.pause(&target, false).await.unwrap(), Changed::NotApplicable);
+}
+
 pub(crate) async fn a_parked_lane_gives_nothing_until_its_moment(adapter: &dyn Adapter) {
     // given a lane that is parked before its first job comes
     let (queue, clock) = adapter.open().await;

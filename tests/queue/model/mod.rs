@@ -122,7 +122,9 @@ impl Model {
 
     pub(crate) fn pause_lane(&mut self, tenant: &str, name: &str, paused: bool) {
         if let Some(lane) = self.lane(tenant, name) {
-            self.lanes[lane].paused = paused;
+            let lane = &mut self.lanes[lane];
+            lane.paused = paused;
+            lane.park = lane.park.take().filter(|_| paused);
         }
     }
 

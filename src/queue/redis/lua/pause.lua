@@ -17,8 +17,11 @@ if ARGV[2] == 'queue' then
 else
   local lane = lane_of(name)
   if not lane then return 'unknown' end
-  if lane.paused == (paused == '1') then return 'not_applicable' end
-  lane.paused = paused == '1'
+  local stop, parked = paused == '1', (lane.parked or 0) > now
+  if lane.paused == stop and (stop or not parked) then return 'not_applicable' end
+  lane.paused = stop
+  -- Who resumes a lane ends what it waits for, too.
+  if not stop then lane.parked, lane.reason = false, false end
   change()
   touch(lane)
 end

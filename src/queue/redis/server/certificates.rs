@@ -6,6 +6,17 @@ use redis::{Client, ClientTlsConfig, ConnectionInfo, TlsCertificates};
 
 use crate::queue::redis::RedisConfig;
 
+impl RedisConfig {
+    /// Reads the certificates that are named.
+    ///
+    /// # Errors
+    ///
+    /// Which option is wrong.
+    pub fn check_certificates(&self) -> Result<(), String> {
+        Certificates::of(self).map(drop)
+    }
+}
+
 /// Whom to trust, and by what to be known.
 pub(super) struct Certificates(TlsCertificates);
 
