@@ -46,7 +46,7 @@ pub(super) enum Class {
 }
 
 /// A column.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) class: Class,
     /// The name of its type, for people and for casts.
@@ -59,7 +59,7 @@ pub(super) struct Column {
 }
 
 /// The columns of a table.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) by_name: HashMap<String, Column>,
     /// Sets of columns of which no two records have the same values.
@@ -95,9 +95,14 @@ async fn postgres(pool: &PgPool, table: &Table) -> Result<Columns, sqlx::Error> 
     };
     Ok(Columns {
         by_name: rows.into_iter().map(column).collect(),
-        unique: unique.into_iter().map(|(names,)| names.into_iter().collect()).collect(),
+        unique: sets(unique.into_iter().map(|(names,)| names.into_iter().collect())),
         lite: false,
     })
+}
+
+/// In an order that is the same each time: what was known is compared with what is there.
+fn sets(sets: impl Iterator<Item = BTreeSet<String>>) -> Vec<BTreeSet<String>> {
+    sets.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn pg_class(name: &str, modifier: i32) -> Class {
@@ -127,11 +132,11 @@ async fn lite(pool: &SqlitePool, table: &Table) -> Result<Columns, sqlx::Error> 
     for (index, column) in parts {
         unique.entry(index).or_default().insert(column);
     }
-    let mut unique: Vec<_> = unique.into_values().collect();
     // An INTEGER PRIMARY KEY has no index of its own.
     let key: BTreeSet<_> =
         rows.iter().filter(|row| row.4 > 0).map(|(name, ..)| name.clone()).collect();
-    unique.extend((!key.is_empty()).then_some(key));
+    let key = (!key.is_empty()).then_some(key);
+    let unique = sets(unique.into_values().chain(key));
     let column = |row: LiteColumn| {
         let (name, type_name, not_null, default, key, hidden) = row;
         let class = lite_class(&type_name);

@@ -103,6 +103,17 @@ fn refusal(error: &dyn DatabaseError, code: &'static str) -> Refusal {
 }
 
 impl Trouble {
+    /// What whoever runs this hears, with the database's own words.
+    pub(super) fn words(&self, what: &str) -> String {
+        match self {
+            Self::Refused(Refusal { words, .. }) => format!("{what}: {words}"),
+            Self::NotAsDeclared(words) => format!("{what} is not what was declared: {words}"),
+            Self::Away(words) | Self::Clash(words) => format!("{what} is out of reach: {words}"),
+            Self::Broken(words) => format!("{what} cannot be used: {words}"),
+            Self::NotAll | Self::Lost => format!("{what} has changed"),
+        }
+    }
+
     /// What a job hears. The database's own words go to the log: they may name hosts.
     pub(super) fn fault(self, what: &str) -> Fault {
         match self {
