@@ -99,7 +99,7 @@ async fn who_touches_no_database_of_the_product_need_not_know_where_it_is() {
     let errors = up.beside(&["jobs", "errors", &id, "--csv"]).await.with(0);
     assert_eq!(errors.out.lines().count(), 2, "{errors:?}");
     up.beside(&["jobs", "list"]).await.with(0);
-    up.beside(&["keys", "list"]).await.with(0);
+    up.beside(&["keys", "list", "--tenant", "dev"]).await.with(0);
     // and who needs it hears that once
     for asks in ["check-config", "doctor"] {
         let asked = up.beside(&[asks]).await.with(78);

@@ -32,7 +32,7 @@ pub struct SubmitArgs {
     /// Its type, with --payload; or a file of jobs for a façade, one JSON a line (- is standard input).
     #[arg(value_name = "TYPE|FILE")]
     pub what: String,
-    /// Its payload: JSON, @FILE, or @- for standard input.
+    /// Its payload: JSON, @FILE, or @- for standard input; at most 256 KiB, of a bulk job 32 MiB.
     #[arg(long, value_name = "JSON|@FILE")]
     pub payload: Option<String>,
     /// Whose job it is.

@@ -64,10 +64,9 @@ impl TableChange<'_> {
         chunk: &Chunk,
         planned: Option<&Planned>,
         account: Option<&Account>,
+        mut care: Care,
     ) -> Result<(Outcome, Option<Account>), Trouble> {
         let lite = self.shape.columns.lite;
-        // What an earlier run may have done, and what Postgres says at no cost, is not counted.
-        let mut care = if lite && planned.is_none() { Care::Count } else { Care::Tell };
         // What lies together with its account is changed with it or not at all.
         let in_parts = lite && account.is_none();
         let mut clashes = 0;
@@ -95,13 +94,20 @@ impl TableChange<'_> {
         planned: Option<&Planned>,
     ) -> Result<Outcome, Trouble> {
         let pool = self.records.writer(self.shape.table);
+        let mut care = self.first_care(planned);
         if let (Some(alone), None, Db::Lite(pool)) = (self.alone.take(), planned, pool) {
             match within(alone.carry_out(pool)).await {
-                Err(Trouble::Refused(_) | Trouble::NotAll) => {}
+                Err(Trouble::Refused(_)) => care = Care::Halves,
+                Err(Trouble::NotAll) => care = Care::Tell,
                 ended => return ended.map(|()| self.all_done()),
             }
         }
-        Ok(self.insist(chunk, planned, None).await?.0)
+        Ok(self.insist(chunk, planned, None, care).await?.0)
+    }
+
+    /// What an earlier run may have done, and what Postgres says at no cost, is not counted.
+    pub(super) fn first_care(&self, planned: Option<&Planned>) -> Care {
+        if self.shape.columns.lite && planned.is_none() { Care::Count } else { Care::Tell }
     }
 
     /// What is told of a chunk of which every record was changed.

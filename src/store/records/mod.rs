@@ -237,7 +237,8 @@ impl RecordStore {
             return change_apart(&self.store, run, resource, before, chunk, &mut change).await;
         }
         let before = before.await?;
-        let done = change.insist(chunk, None, Some(&before)).await;
+        let care = change.first_care(None);
+        let done = change.insist(chunk, None, Some(&before), care).await;
         match done {
             Ok((_, Some(account))) => Ok(Advance { account, unkept: None }),
             Ok((_, None)) => Err(bulk::lost()),
