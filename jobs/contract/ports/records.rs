@@ -183,7 +183,8 @@ pub trait Records: Send + Sync {
     ) -> Result<Vec<String>, Fault>;
 
     /// Begins to change the records of one chunk, and answers when that is done. The adapter goes on by
-    /// itself while nobody waits; what is dropped ends, with the chunk changed as a whole or not at all.
+    /// itself while nobody waits; what is dropped ends, with the chunk changed as a whole or not at all; in
+    /// part only where the chunk may be changed again, and its database says no sooner what it refuses.
     ///
     /// Where records and account lie together both are written in one step. Where they do not, and the
     /// chunk may be changed again without more being changed, the account is left to
