@@ -4,7 +4,10 @@ use jobs::contract::Stop;
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{desk::Desk, host::by_ids};
+use super::{
+    desk::{DECLARED, Desk},
+    host::by_ids,
+};
 use crate::store::run;
 
 fn by_status(status: &str) -> Value {
@@ -60,4 +63,36 @@ async fn a_column_that_is_as_declared_in_another_way_is_used_at_the_next_try() {
     assert!(told, "{outcome:?}");
     desk.run_as(run(2, 2), &payload).await.unwrap();
     assert_eq!(desk.host.count("status = 'suspended'").await, 2);
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named_before_and_in_the_job_that_needs_it() {
+    // given a role that may read and change tickets, and read notes
+    let mut desk = Desk::pg().await;
+    desk.tickets("dev", 1).await;
+    let role = format!("reader_{:08x}", rand::random::<u32>());
+    desk.host.execute(&format!("CREATE ROLE {role}")).await;
+    let schema = desk.host.text("SELECT current_schema()::text").await;
+    desk.host.execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}")).await;
+    desk.host.execute(&format!("GRANT SELECT, INSERT, UPDATE ON tickets TO {role}")).await;
+    desk.host.execute(&format!("GRANT SELECT ON notes TO {role}")).await;
+    desk.url = format!("{}%20-crole%3D{role}", desk.url);
+    desk.declaring(DECLARED);
+    // then what it may not is named
+    let notes = "resource \"notes\": actions";
+    let table = "table notes of database desk";
+    let expected = [
+        format!("{notes}.delete: it needs the right to DELETE {table}"),
+        format!("{notes}.ensure: it needs the right to INSERT and UPDATE {table}"),
+        format!("{notes}.update: it needs the right to UPDATE {table}"),
+        format!("{notes}.upsert: it needs the right to INSERT and UPDATE {table}"),
+    ];
+    assert_eq!(desk.compared().await.mismatches, expected);
+    // when a right is taken away later, then the job says which
+    let payload = by_ids(&["t0000"], "suspend", json!({}));
+    assert_eq!(desk.done(1, &payload).await, (1, 0, 1));
+    desk.host.execute(&format!("REVOKE UPDATE ON tickets FROM {role}")).await;
+    let Err(Stop::Cancel { cause }) = desk.run_as(run(2, 1), &payload).await else { panic!() };
+    let words = "actions.suspend: it needs the right to UPDATE table tickets of database desk";
+    assert!(cause.message.contains(words), "{}", cause.message);
 }

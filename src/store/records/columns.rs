@@ -21,6 +21,10 @@ const PG_UNIQUE: &str = "SELECT array_agg(a.attname::text) FROM pg_index i \
        AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
      WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid \
        AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid";
+/// No row at all when there is no such table. A right to some columns is one: which ones shows in time.
+const PG_DENIED: &str = "SELECT r.name FROM (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) AS r (name) \
+     WHERE NOT has_any_column_privilege(to_regclass($1), r.name) \
+     UNION ALL SELECT 'DELETE' WHERE NOT has_table_privilege(to_regclass($1), 'DELETE')";
 const LITE_COLUMNS: &str = "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden \
      FROM pragma_table_xinfo($1)";
 const LITE_UNIQUE: &str = "SELECT l.name, i.name FROM pragma_index_list($1) AS l, \
@@ -64,6 +68,8 @@ pub(super) struct Columns {
     pub(super) by_name: HashMap<String, Column>,
     /// Sets of columns of which no two records have the same values.
     pub(super) unique: Vec<BTreeSet<String>>,
+    /// What the database does not let us do to its records: `UPDATE` …
+    pub(super) denied: BTreeSet<String>,
     /// Whether this is SQLite.
     pub(super) lite: bool,
 }
@@ -88,6 +94,7 @@ async fn postgres(pool: &PgPool, table: &Table) -> Result<Columns, sqlx::Error> 
     let name = super::sql::path(&table.path);
     let rows: Vec<PgColumn> = sqlx::query_as(PG_COLUMNS).bind(&name).fetch_all(pool).await?;
     let unique: Vec<(Vec<String>,)> = sqlx::query_as(PG_UNIQUE).bind(&name).fetch_all(pool).await?;
+    let denied: Vec<String> = sqlx::query_scalar(PG_DENIED).bind(&name).fetch_all(pool).await?;
     let column = |row: PgColumn| {
         let (name, type_name, base, modifier, not_null, fills_itself, generated, labels) = row;
         let class = if labels.is_empty() { pg_class(&base, modifier) } else { Class::Enum(labels) };
@@ -96,6 +103,7 @@ async fn postgres(pool: &PgPool, table: &Table) -> Result<Columns, sqlx::Error> 
     Ok(Columns {
         by_name: rows.into_iter().map(column).collect(),
         unique: sets(unique.into_iter().map(|(names,)| names.into_iter().collect())),
+        denied: denied.into_iter().collect(),
         lite: false,
     })
 }
@@ -150,7 +158,8 @@ async fn lite(pool: &SqlitePool, table: &Table) -> Result<Columns, sqlx::Error> 
         };
         (name, column)
     };
-    Ok(Columns { by_name: rows.into_iter().map(column).collect(), unique, lite: true })
+    let by_name = rows.into_iter().map(column).collect();
+    Ok(Columns { by_name, unique, denied: BTreeSet::new(), lite: true })
 }
 
 /// SQLite's own rules for the affinity of a column, and what people write for what it has no type for.

@@ -127,7 +127,7 @@ impl RecordStore {
     /// What a job hears of trouble. A table that is not what it was is looked at again: either the words
     /// name in what it is not what was declared, or it is so in another way, and the next try knows that.
     async fn fault(&self, Shape { table, columns }: &Shape<'_>, trouble: Trouble) -> Fault {
-        if matches!(trouble, Trouble::NotAsDeclared(_)) {
+        if matches!(trouble, Trouble::NotAsDeclared(_) | Trouble::Denied(_)) {
             self.lock().remove(&table.resource.name);
             match self.ask(table).await {
                 Err(Unfit::Mismatches(words)) => {

@@ -22,6 +22,9 @@ pub(super) trait Deed: Sync {
     /// of the records that it was done to.
     fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String;
 
+    /// What a role must be allowed to do for it.
+    fn needs(&self, table: &Table) -> &'static [&'static str];
+
     /// Whether it is done to deleted records, too, when these columns are given.
     fn reaches_deleted(&self, _table: &Table, _given: &[String]) -> bool {
         false

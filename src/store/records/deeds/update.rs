@@ -18,6 +18,10 @@ impl Deed for Update {
         table.soft_delete.as_ref().is_some_and(|soft| given.contains(soft))
     }
 
+    fn needs(&self, _table: &Table) -> &'static [&'static str] {
+        &["SELECT", "UPDATE"]
+    }
+
     fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         let deleted = self.reaches_deleted(shape.table, &rows.columns[..rows.given]);
         let alive = if deleted { String::new() } else { shape.alive() };
