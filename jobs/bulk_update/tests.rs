@@ -288,6 +288,33 @@ fn a_run_that_lost_its_account_changes_nothing() {
     assert_eq!(fakes.records.all()["t0000"]["priority"], 0);
 }
 
+#[test]
+fn a_run_that_ends_early_says_how_far_it_got() {
+    for (event, steps) in [(false, 5), (true, 5), (true, 7)] {
+        let fakes = given(3_001, |resource| {
+            if event {
+                with_event(Per::Chunk)(resource);
+            }
+        });
+        let mut ids: Vec<_> = (0..3_001).map(|n| format!("t{n:04}")).collect();
+        ids[0] = "nobody".into();
+        let payload = json!({
+            "resource": "tickets", "action": "update", "update": {"priority": 9},
+            "selection": {"mode": "ids", "ids": ids},
+        });
+        fakes.records.end_after(steps);
+        let context = fakes.context(1, 1);
+        let outcome = block_on(job(payload).perform(&context));
+        // then what is told is what is written down
+        assert!(matches!(outcome, Err(Stop::Retry { .. })), "{outcome:?}");
+        let (told, later) = (cursor(&fakes), fakes.context(1, 2));
+        let records = &later.ports().records;
+        let account = block_on(records.open(later.info(), &tickets(), None)).unwrap();
+        assert!(account.processed > 0);
+        assert_eq!(told, (account.processed, account.failed, 3_001), "{event} {steps}");
+    }
+}
+
 fn with_event(per: Per) -> impl FnOnce(&mut Resource) {
     move |resource| resource.event = Some(ChangeEvent { name: "ticket.updated".into(), per })
 }

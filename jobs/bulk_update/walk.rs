@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{BulkUpdate, Item, Selection, check, events};
 use crate::contract::{
     Cause, Context, Cursor, Done, Fault, Outcome, Problem, Stop,
-    ports::{Account, Advance, Change, Chunk, ItemError, Records},
+    ports::{Account, Advance, Change, Chunk, ItemError, Records, Search},
     resource::{Action, Fields, Filter, Resource},
 };
 
@@ -40,11 +40,15 @@ struct Begun {
 /// Walks over all records that the job is about.
 pub(super) async fn walk(job: &BulkUpdate, ctx: &Context) -> Outcome {
     let walk = Walk::new(job, ctx)?;
-    let account = walk.open().await?;
+    let mut account = walk.open().await?;
     // What the last chunk of an earlier run changed may not have been told yet.
     walk.tell(&account).await?;
     walk.report(&account).await?;
-    let mut account = walk.all(account).await?;
+    if let Err(fault) = walk.all(&mut account).await {
+        // Whoever looks at a job that ends here sees how far it got. That it ends is said by the fault.
+        let _ = walk.report(&account).await;
+        return Err(fault.into());
+    }
     if walk.filter.is_some() {
         // Records may have come or gone since they were counted.
         account.total = Some(account.processed);
@@ -110,7 +114,7 @@ impl<'a> Walk<'a> {
         if account.total.is_some() {
             return Ok(account);
         }
-        let total = records.count(self.ctx.tenant(), &self.resource, filter).await?;
+        let total = records.count(self.ctx.tenant(), &self.search(filter)).await?;
         records.open(info, &self.resource, Some(total)).await
     }
 
@@ -132,45 +136,49 @@ impl<'a> Walk<'a> {
     /// Changes one chunk after the other. While the database is at work on one, what was done to the one
     /// before is written down and reported, and the next one is made ready; no more than that one is
     /// changed before it is written down.
-    async fn all(&self, mut account: Account) -> Result<Account, Fault> {
+    async fn all(&self, account: &mut Account) -> Result<(), Fault> {
         // What is not told yet may be written over with the next account.
         let most = if self.resource.event.is_some() { 1 } else { AHEAD };
         let mut at = account.clone();
         let mut begun: VecDeque<Begun> = VecDeque::with_capacity(most);
         let mut reported = Instant::now();
-        while let Some(chunk) = self.next(&at).await? {
+        let mut next = self.next(&at).await;
+        while let Ok(Some(chunk)) = next {
             at = at.reaching(&chunk);
             let mut is_news = false;
             if begun.len() == most
                 && let Some(oldest) = begun.pop_front()
             {
-                account = self.keep(oldest).await?;
+                self.keep(oldest, account).await?;
                 is_news = true;
             }
             let (run, resource) = (self.ctx.info(), &self.resource);
-            let done = self.records().change(run, resource, before(&begun, &account), chunk);
+            let done = self.records().change(run, resource, before(&begun, account), chunk);
             let (keeping, kept) = oneshot::channel();
             begun.push_back(Begun { done: done.shared(), keeping, kept: kept.shared() });
             if is_news && reported.elapsed() >= NEWS_EVERY {
                 reported = Instant::now();
-                self.report(&account).await?;
+                self.report(account).await?;
             }
+            next = self.next(&at).await;
         }
+        // What is begun is written down, even if what comes after it cannot be found.
         while let Some(oldest) = begun.pop_front() {
-            account = self.keep(oldest).await?;
-            self.report(&account).await?;
+            self.keep(oldest, account).await?;
+            self.report(account).await?;
         }
-        Ok(account)
+        next.map(|_| ())
     }
 
-    /// Waits for a chunk, and writes down and tells what was done to it: after the effect.
-    async fn keep(&self, chunk: Begun) -> Result<Account, Fault> {
+    /// Waits for a chunk, and writes down and tells what was done to it: after the effect. The account is
+    /// the one after it as soon as that is written down.
+    async fn keep(&self, chunk: Begun, account: &mut Account) -> Result<(), Fault> {
         let done = chunk.done.await?;
         self.records().keep(self.ctx.info(), &done).await?;
         // Who waits for it may be gone.
         let _ = chunk.keeping.send(());
-        self.tell(&done.account).await?;
-        Ok(done.account)
+        account.clone_from(&done.account);
+        self.tell(account).await
     }
 
     /// The chunk after those of an account; none when it was the last.
@@ -209,7 +217,12 @@ impl<'a> Walk<'a> {
         }
         let Some(filter) = &self.filter else { return Ok(Vec::new()) };
         let (tenant, after) = (self.ctx.tenant(), account.position.as_deref());
-        self.records().page(tenant, &self.resource, filter, after, CHUNK).await
+        self.records().page(tenant, &self.search(filter), after, CHUNK).await
+    }
+
+    fn search<'s>(&'s self, filter: &'s Filter) -> Search<'s> {
+        let (resource, action, fields) = (&*self.resource, &*self.action, &*self.shared);
+        Search { resource, filter, action, fields }
     }
 
     fn shared(&self) -> Arc<Fields> {

@@ -2,7 +2,16 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use jiff::{
+    SignedDuration,
+    civil::{DateTime, date},
+    fmt::temporal::Pieces,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// 9999-12-31T23:59:59.999Z: the last moment that RFC 3339 can write.
+pub(super) const LAST: i64 = 253_402_300_799_999;
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
 /// A point in time: whole milliseconds since the Unix epoch, UTC.
 ///
@@ -53,6 +62,10 @@ impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(at) => write!(f, "{at:.3}"),
+            Err(_) if (0..=LAST).contains(&self.0) => {
+                let at = EPOCH.saturating_add(SignedDuration::from_millis(self.0));
+                write!(f, "{at:.3}Z")
+            }
             // Outside the years -9999 to 9999 there is no RFC 3339 form; the number is still honest.
             Err(_) => write!(f, "{}ms", self.0),
         }
@@ -69,11 +82,24 @@ impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let at: jiff::Timestamp = text.parse().map_err(|_| {
+        let read = match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Some(at.as_millisecond()),
+            Err(_) => at_the_end(text),
+        };
+        read.map(Self).ok_or_else(|| {
             format!("expected an RFC 3339 time such as 2026-06-10T09:00:00Z, got {text:?}")
-        })?;
-        Ok(Self(at.as_millisecond()))
+        })
     }
+}
+
+/// A time of the last day of the year 9999, which people write for "for ever": a `Timestamp` ends before, so
+/// that it can be seen from any place on earth.
+fn at_the_end(text: &str) -> Option<i64> {
+    let pieces = Pieces::parse(text).ok()?;
+    let at = pieces.date().to_datetime(pieces.time()?);
+    let millis = i64::try_from(at.duration_since(EPOCH).as_millis()).ok()?;
+    let millis = millis - i64::from(pieces.to_numeric_offset()?.seconds()) * 1_000;
+    (jiff::Timestamp::MAX.as_millisecond()..=LAST).contains(&millis).then_some(millis)
 }
 
 impl Serialize for Moment {
@@ -98,6 +124,26 @@ mod tests {
         let at = Moment::from_millis(1_781_082_000_123);
         assert_eq!(at.to_string(), "2026-06-10T09:00:00.123Z");
         assert_eq!("2026-06-10T11:00:00.123+02:00".parse::<Moment>(), Ok(at));
+    }
+
+    #[test]
+    fn the_last_day_of_all_is_read_and_written() {
+        let cases = [
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z", LAST - 999),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z", LAST),
+            ("9999-12-31T23:59:59+14:00", "9999-12-31T09:59:59.000Z", LAST - 999 - 14 * 3_600_000),
+            ("9999-12-30T22:00:00Z", "9999-12-30T22:00:00.000Z", LAST - 93_599_999),
+            ("9999-12-30T22:00:01Z", "9999-12-30T22:00:01.000Z", LAST - 93_598_999),
+        ];
+        for (text, written, millis) in cases {
+            let at: Moment = text.parse().unwrap();
+            assert_eq!((at.millis(), at.to_string()), (millis, written.to_owned()), "{text}");
+            assert_eq!(written.parse(), Ok(at));
+        }
+        for none in ["9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59", "9999-12-31", "for ever"] {
+            assert!(none.parse::<Moment>().is_err(), "{none}");
+        }
+        assert_eq!(Moment::from_millis(LAST + 1).to_string(), "253402300800000ms");
     }
 
     #[test]

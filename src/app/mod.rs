@@ -55,6 +55,13 @@ pub enum Embedded {
     No,
 }
 
+/// What a process does with the product's databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hosted {
+    Used,
+    LeftAlone,
+}
+
 /// The program, opened.
 pub struct App {
     /// What it was told.
@@ -73,12 +80,30 @@ pub struct App {
 }
 
 impl App {
-    /// Opens queue and store.
+    /// Opens queue and store, and compares the product's tables with what is declared of them.
     ///
     /// # Errors
     ///
-    /// Why one of them cannot be opened.
+    /// Why one of them cannot be opened, or in what a table differs.
     pub async fn open(config: Config, embedded: Embedded) -> Result<Self, Failure> {
+        Self::put_together(config, embedded, Hosted::Used).await
+    }
+
+    /// The same for a command that works beside running processes: it touches no database of the product,
+    /// and need not know where they are.
+    ///
+    /// # Errors
+    ///
+    /// Why queue or store cannot be opened.
+    pub async fn open_beside(config: Config) -> Result<Self, Failure> {
+        Self::put_together(config, Embedded::No, Hosted::LeftAlone).await
+    }
+
+    async fn put_together(
+        config: Config,
+        embedded: Embedded,
+        hosted: Hosted,
+    ) -> Result<Self, Failure> {
         // Only the first in a process sets logs up; there is no second but in tests.
         match telemetry::init(&config.log) {
             Ok(()) | Err(telemetry::LogError::Twice) => {}
@@ -91,12 +116,14 @@ impl App {
         let queue = open_queue(&config).await?;
         let rates: Arc<dyn Rates> = Arc::new(store.clone());
         let limits = Limits::new(config.limits.clone(), rates);
-        let declared = Declarations::configured(&config)
-            .map_err(|error| Failure::config(error.to_string()))?;
-        let declared = Arc::new(declared);
+        let declared = match hosted {
+            Hosted::Used => Declarations::configured(&config),
+            Hosted::LeftAlone => Declarations::configured_beside(&config),
+        };
+        let declared = Arc::new(declared.map_err(|error| Failure::config(error.to_string()))?);
         let intake = Intake::new(jobs::catalogue(), limits.clone())
             .declaring(Arc::clone(declared.resources()));
-        let records = keeper(&declared, &store, &queue).await?;
+        let records = keeper(&declared, &store, &queue, hosted).await?;
         let guard = Guard::new(&config.webhooks, Arc::new(SystemResolver));
         let ports = Arc::new(ports(&config, &store, &queue, &intake, &guard, records)?);
         Ok(Self { config: Arc::new(config), queue, store, limits, intake, guard, ports })
@@ -162,14 +189,18 @@ pub(crate) async fn open_queue(config: &Config) -> Result<Arc<dyn Queue>, Failur
     Ok(Arc::new(queue))
 }
 
-/// The keeper of what is declared, which was compared with the real tables.
+/// The keeper of what is declared, which was compared with the real tables by who is going to use them.
 async fn keeper(
     declared: &Arc<Declarations>,
     store: &Store,
     queue: &Arc<dyn Queue>,
+    hosted: Hosted,
 ) -> Result<Keeper, Failure> {
     let hosts = Hosts::new(declared.databases()).map_err(Failure::config)?;
     let tables = RecordStore::new(store.clone(), hosts);
+    if hosted == Hosted::LeftAlone {
+        return Ok(Keeper::new(Arc::clone(declared), tables, Arc::clone(queue)));
+    }
     let Compared { mismatches, away } = compare(declared, Tables::All(&tables)).await;
     if !mismatches.is_empty() {
         return Err(Failure::config(mismatches.join("\n")));

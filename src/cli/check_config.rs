@@ -33,15 +33,7 @@ pub async fn run(globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
         Declarations::configured(&config).map_err(|error| Failure::config(error.to_string()))?;
     let crontab = Crontab::configured(&config, &jobs::catalogue(), declared.resources())
         .map_err(|error| Failure::config(error.to_string()))?;
-    // Postrider's own tables may not be there yet; the product's must be.
-    let hosts = Hosts::new(declared.databases()).map_err(Failure::config)?;
-    let Compared { mismatches, away } = compare(&declared, Tables::OfHosts(&hosts)).await;
-    if !mismatches.is_empty() {
-        return Err(Failure::config(mismatches.join("\n")));
-    }
-    if !away.is_empty() {
-        return Err(Failure::unavailable(away.join("\n")));
-    }
+    compare_hosts(&declared).await?;
     let (entries, resources) = (crontab.entries().len(), declared.resources().names().count());
     if out.is_json() {
         let said = json!({"ok": true, "crontab_entries": entries, "resources": resources});
@@ -50,6 +42,23 @@ pub async fn run(globals: &Globals, out: &mut Out<'_>) -> Result<(), Failure> {
         out.line(format!(
             "OK: the configuration is valid, with {entries} crontab entries and {resources} resources."
         ))?;
+    }
+    Ok(())
+}
+
+/// Compares the product's tables with what is declared: Postrider's own may not be there yet.
+///
+/// # Errors
+///
+/// In what they differ, and which of them nobody could look at, one a line.
+pub(super) async fn compare_hosts(declared: &Declarations) -> Result<(), Failure> {
+    let hosts = Hosts::new(declared.databases()).map_err(Failure::config)?;
+    let Compared { mismatches, away } = compare(declared, Tables::OfHosts(&hosts)).await;
+    if !mismatches.is_empty() {
+        return Err(Failure::config(mismatches.join("\n")));
+    }
+    if !away.is_empty() {
+        return Err(Failure::unavailable(away.join("\n")));
     }
     Ok(())
 }

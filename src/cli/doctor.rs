@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Failure, Globals, Out};
+use super::{Failure, Globals, Out, check_config::compare_hosts};
 use crate::{
     app::{Embedded, open_queue, open_store},
     config::Config,
@@ -88,7 +88,7 @@ async fn examine(globals: &Globals) -> Vec<Line> {
             return lines.lines().map(problem).collect();
         }
     };
-    let mut lines = vec![configuration(&config)];
+    let mut lines = configuration(&config).await;
     let embedded = config.redis.url.is_empty() || config.store.url.is_empty();
     if embedded && !config.data_dir.is_dir() {
         // A look must not make it.
@@ -103,19 +103,35 @@ async fn examine(globals: &Globals) -> Vec<Line> {
     lines
 }
 
-fn configuration(config: &Config) -> Line {
+async fn configuration(config: &Config) -> Vec<Line> {
+    const PART: &str = "configuration";
+    let problem = |words: String| Line::problem(PART, Failure::config(words));
     let declared = match Declarations::configured(config) {
         Ok(declared) => declared,
-        Err(error) => {
-            return Line::problem("configuration", Failure::config(error.to_string()));
-        }
+        Err(error) => return error.to_string().lines().map(|l| problem(l.to_owned())).collect(),
     };
-    match Crontab::configured(config, &jobs::catalogue(), declared.resources()) {
-        Ok(crontab) => {
-            let entries = crontab.entries().len();
-            Line::ok("configuration", format!("valid, with {entries} crontab entries"))
+    let mut lines =
+        vec![match Crontab::configured(config, &jobs::catalogue(), declared.resources()) {
+            Ok(crontab) => {
+                let entries = crontab.entries().len();
+                Line::ok(PART, format!("valid, with {entries} crontab entries"))
+            }
+            Err(error) => problem(error.to_string()),
+        }];
+    lines.extend(resources(&declared).await);
+    lines
+}
+
+/// How the product's tables are; nothing to say when none are declared.
+async fn resources(declared: &Declarations) -> Vec<Line> {
+    const PART: &str = "resources";
+    match compare_hosts(declared).await {
+        Ok(()) if declared.databases().is_empty() => Vec::new(),
+        Ok(()) => vec![Line::ok(PART, "the product's tables are what is declared")],
+        Err(Failure { code, sentence }) => {
+            let problem = |words: &str| Failure { code, sentence: words.to_owned() };
+            sentence.lines().map(|words| Line::problem(PART, problem(words))).collect()
         }
-        Err(error) => Line::problem("configuration", Failure::config(error.to_string())),
     }
 }
 

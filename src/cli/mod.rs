@@ -37,7 +37,7 @@ pub use self::{
     roles::{SchedulerArgs, ServeArgs, WorkerArgs},
 };
 use crate::{
-    app::{App, Embedded, Roles},
+    app::{App, Roles},
     clock::SystemClock,
     config::{Config, ConfigError, Layers, variables},
 };
@@ -241,7 +241,7 @@ impl Globals {
                 "there is no data directory {dir}; `postrider up --data {dir}` makes one"
             )));
         }
-        App::open(config, Embedded::No).await
+        App::open_beside(config).await
     }
 
     /// Runs roles until a signal; says where it serves, if it does.

@@ -16,13 +16,13 @@ use tokio::{
 use super::{codes::ErrorCode, error::ApiError};
 
 /// The largest body of one job, in bytes.
-pub(super) const SINGLE: usize = 256 * 1_024;
+pub(crate) const SINGLE: usize = 256 * 1_024;
 /// The largest body of many jobs, in bytes.
 pub(super) const BATCH: usize = 1_024 * 1_024;
 
 /// The largest body of one job about many items, under the path of its kind, in bytes: a million ids of 26
 /// characters.
-pub(super) const BULK: usize = 32 * 1_024 * 1_024;
+pub(crate) const BULK: usize = 32 * 1_024 * 1_024;
 /// How many bodies larger than those of many jobs are read and checked at once.
 pub(super) const LARGE_AT_ONCE: usize = 2;
 

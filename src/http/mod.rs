@@ -64,3 +64,4 @@ pub use self::{
 };
 
 use self::answer::Body;
+pub(crate) use self::body::{BULK, SINGLE};

@@ -1,6 +1,9 @@
 //! Declarations: files of resources, read whole, every mistake named.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jobs::contract::resource::Resources;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +24,8 @@ pub struct Declarations {
     resources: Arc<Resources>,
     places: BTreeMap<String, Place>,
     databases: BTreeMap<String, SecretString>,
+    /// Databases whose URL is in a variable that is not there, each in words.
+    unset: Vec<String>,
 }
 
 /// Why there are no declarations; the words name every mistake, one a line.
@@ -57,6 +62,16 @@ impl Declarations {
     ///
     /// When the file cannot be read, and every mistake in it.
     pub fn configured(config: &Config) -> Result<Self, DeclarationError> {
+        Self::configured_beside(config)?.whole()
+    }
+
+    /// The same for who touches no database of the product, and so need not know where they are: a resource
+    /// in one whose URL is not there has no place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Declarations::configured`], but for variables that are not there.
+    pub fn configured_beside(config: &Config) -> Result<Self, DeclarationError> {
         let named = &config.resources.file;
         let own = config.data_dir.join("resources.toml");
         let file = match named.as_os_str().is_empty() {
@@ -67,7 +82,7 @@ impl Declarations {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|e| DeclarationError(format!("cannot read the resources {name}: {e}")))?;
-        Self::read(&name, &text, &|name| std::env::var(name).ok())
+        Self::read_beside(&name, &text, &|name| std::env::var(name).ok())
     }
 
     /// Postrider's own declarations.
@@ -91,10 +106,22 @@ impl Declarations {
         text: &str,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, DeclarationError> {
+        Self::read_beside(name, text, env)?.whole()
+    }
+
+    fn read_beside(
+        name: &str,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, DeclarationError> {
         let mut reader = Reader::default();
         reader.file(OWN_NAME, OWN, Owner::Postrider, &|_| None);
         reader.file(name, text, Owner::Product, env);
         reader.end()
+    }
+
+    fn whole(self) -> Result<Self, DeclarationError> {
+        if self.unset.is_empty() { Ok(self) } else { Err(DeclarationError(self.unset.join("\n"))) }
     }
 
     /// What payloads can name.
@@ -121,6 +148,8 @@ impl Declarations {
 #[derive(Default)]
 struct Reader {
     read: Declarations,
+    /// The databases of the file, also those about which something is wrong: that is said once.
+    named: BTreeSet<String>,
     resources: Vec<Arc<jobs::contract::resource::Resource>>,
     mistakes: Vec<String>,
 }
@@ -140,8 +169,17 @@ impl Reader {
             }
         };
         for (called, database) in file.databases {
-            if let Err(words) = self.database(&called, &database, owner, env) {
+            self.named.insert(called.clone());
+            if owner == Owner::Postrider || OWN_PLACES.contains(&&*called) {
+                let words = format!("expected a name other than {}", OWN_PLACES.join(" and "));
                 self.mistakes.push(format!("{name}: database {called:?}: {words}"));
+                continue;
+            }
+            match url(&database, env) {
+                Ok(url) => drop(self.read.databases.insert(called, url)),
+                Err(words) => {
+                    self.read.unset.push(format!("{name}: database {called:?}: {words}"));
+                }
             }
         }
         for (index, table) in file.resources.into_iter().enumerate() {
@@ -155,31 +193,6 @@ impl Reader {
         }
     }
 
-    fn database(
-        &mut self,
-        called: &str,
-        database: &Database,
-        owner: Owner,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(), String> {
-        if owner == Owner::Postrider || OWN_PLACES.contains(&called) {
-            return Err(format!("expected a name other than {}", OWN_PLACES.join(" and ")));
-        }
-        let url = match database.url.expose_secret().strip_prefix("env:") {
-            None => database.url.clone(),
-            Some(variable) => match env(variable).filter(|value| !value.is_empty()) {
-                Some(value) => value.into(),
-                None => {
-                    return Err(format!(
-                        "url: the environment has no variable {variable:?}, or it is empty"
-                    ));
-                }
-            },
-        };
-        self.read.databases.insert(called.to_owned(), url);
-        Ok(())
-    }
-
     fn resource(&mut self, table: toml::Table, owner: Owner) -> Result<(), Vec<String>> {
         let (resource, place) = resource::read(table)?;
         let name = resource.name.clone();
@@ -191,22 +204,36 @@ impl Reader {
         if is_own != (owner == Owner::Postrider) {
             return Err(vec!["database: expected one that this file declares".to_owned()]);
         }
-        if !is_own && !self.read.databases.contains_key(database) {
+        if !is_own && !self.named.contains(database) {
             return Err(vec![format!("database: there is no [databases.{database}]")]);
         }
-        if self.read.places.contains_key(&name) {
+        if self.resources.iter().any(|other| other.name == name) {
             return Err(vec!["name: another resource has it".to_owned()]);
         }
-        self.read.places.insert(name, place);
+        if is_own || self.read.databases.contains_key(database) {
+            self.read.places.insert(name, place);
+        }
         self.resources.push(resource);
         Ok(())
     }
 
     fn end(mut self) -> Result<Declarations, DeclarationError> {
         if !self.mistakes.is_empty() {
+            self.mistakes.splice(0..0, self.read.unset);
             return Err(DeclarationError(self.mistakes.join("\n")));
         }
         self.read.resources = Arc::new(Resources::new(self.resources));
         Ok(self.read)
     }
+}
+
+/// The URL itself, or what the variable that it names says.
+fn url(database: &Database, env: &dyn Fn(&str) -> Option<String>) -> Result<SecretString, String> {
+    let Some(variable) = database.url.expose_secret().strip_prefix("env:") else {
+        return Ok(database.url.clone());
+    };
+    let value = env(variable).filter(|value| !value.is_empty());
+    value
+        .map(SecretString::from)
+        .ok_or_else(|| format!("url: the environment has no variable {variable:?}, or it is empty"))
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use jobs::contract::{
     Fault, RunInfo, TenantId,
-    ports::{Account, Advance, Chunk, Clock, Records},
-    resource::{Filter, Resource},
+    ports::{Account, Advance, Chunk, Clock, Records, Search},
+    resource::Resource,
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -122,29 +122,23 @@ impl Records for Keeper {
         self.tables.store().open_account(run, &resource.name, total, SystemClock.now()).await
     }
 
-    async fn count(
-        &self,
-        tenant: &TenantId,
-        resource: &Resource,
-        filter: &Filter,
-    ) -> Result<u64, Fault> {
-        match self.find(resource)? {
-            Found::Table(table) => self.tables.count(tenant, table, filter).await,
-            Found::DeadJobs => self.dead_jobs.count(tenant, filter).await,
+    async fn count(&self, tenant: &TenantId, search: &Search<'_>) -> Result<u64, Fault> {
+        match self.find(search.resource)? {
+            Found::Table(table) => self.tables.count(tenant, table, search).await,
+            Found::DeadJobs => self.dead_jobs.count(tenant, search.filter).await,
         }
     }
 
     async fn page(
         &self,
         tenant: &TenantId,
-        resource: &Resource,
-        filter: &Filter,
+        search: &Search<'_>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Fault> {
-        match self.find(resource)? {
-            Found::Table(table) => self.tables.page(tenant, table, filter, after, limit).await,
-            Found::DeadJobs => self.dead_jobs.page(tenant, filter, after, limit).await,
+        match self.find(search.resource)? {
+            Found::Table(table) => self.tables.page(tenant, table, search, after, limit).await,
+            Found::DeadJobs => self.dead_jobs.page(tenant, search.filter, after, limit).await,
         }
     }
 

@@ -14,7 +14,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{StoreError, error::words};
+use super::{StoreError, error::words, host_file::following};
 use crate::sqlite::{CANTOPEN, CORRUPT, NOTADB, PERM, READONLY, open_once_free, primary};
 
 /// How long to wait for a database to answer at start, or for a free connection later.
@@ -216,7 +216,9 @@ impl Address {
                     .foreign_keys(true)
                     .busy_timeout(PATIENCE)
                     .disable_statement_logging();
-                let pool = |connections| lite_pool(connections).connect_lazy_with(options.clone());
+                let pool = |connections| {
+                    following(lite_pool(connections), file).connect_lazy_with(options.clone())
+                };
                 (Db::Lite(pool(CONNECTIONS)), Db::Lite(pool(1)))
             }
             Self::Pg(options) => {

@@ -17,6 +17,7 @@ mod endpoint_health;
 mod endpoint_row;
 mod endpoints;
 mod error;
+mod host_file;
 mod keys;
 mod ledger;
 mod mailbox;

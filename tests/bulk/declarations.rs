@@ -64,6 +64,9 @@ fn every_mistake_is_named_with_its_resource() {
         assert!(said.starts_with("resources.toml: "), "{said}");
         assert!(said.contains(expected), "{to}: {expected:?} is not in: {said}");
     }
+    // Nor is anything said of the resources in a database that is there, and whose URL is not.
+    let said = mistakes(&DECLARED.replacen("env:DESK", "env:OTHER", 1));
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::desk::DECLARED;
 use crate::{
-    cli::program::{Up, command, path},
+    cli::program::{Up, command, finish, path},
     support::{
         receiver::{Act, Receiver},
         redis,
@@ -52,7 +52,7 @@ pub(super) async fn up(dir: TempDir) -> Up {
 }
 
 /// The same with these variables.
-async fn up_with(dir: TempDir, env: &[(&str, &str)]) -> Up {
+pub(super) async fn up_with(dir: TempDir, env: &[(&str, &str)]) -> Up {
     let (data, config) = (dir.path().join("data"), dir.path().join("postrider.toml"));
     let args = ["up", "--listen", "127.0.0.1:0", "--data", path(&data), "--config", path(&config)];
     let mut command = command(&args);
@@ -243,6 +243,52 @@ async fn what_is_wrong_is_refused_before_anything_is_written() {
     .await;
     let job = ended(&up, &receipt).await;
     assert_eq!((&job["status"], &job["total_items"]), (&json!("completed"), &json!(0)));
+}
+
+#[tokio::test]
+async fn the_command_line_submits_what_the_façade_takes() {
+    // given ids for more than all jobs of a request together may have
+    let up = up(product(2).await).await;
+    let ids: Vec<_> = (0..12_000).map(|n| format!("{n:0>100}")).chain(["t1".into()]).collect();
+    let payload = json!({"resource": "tickets", "action": "suspend", "selection": {"mode": "ids", "ids": ids}});
+    let written = payload.to_string();
+    assert!(written.len() > 1_100_000);
+    let file = up.dir.path().join("payload.json");
+    std::fs::write(&file, &written).unwrap();
+    let at_file = format!("@{}", path(&file));
+    // when
+    let submit = ["jobs", "submit", "bulk-update", "--payload", &at_file, "--wait"];
+    let job = up.json(&submit).await;
+    // then
+    assert_eq!(
+        [&job["status"], &job["total_items"]],
+        [&json!("completed"), &json!(12_001)],
+        "{job}"
+    );
+    // and what is no bulk job is refused where a façade refuses it
+    let refused = up.beside(&["jobs", "submit", "send", "--payload", &at_file]).await.with(65);
+    assert!(refused.err.contains("more than 256 KiB"), "{refused:?}");
+    // and the same as a line among others for a façade
+    let small = json!({"type": "bulk-update", "payload": {"resource": "tickets", "action": "suspend",
+        "selection": {"mode": "ids", "ids": ["t0"]}}});
+    let line = json!({"type": "bulk-update", "payload": payload});
+    let jobs = up.dir.path().join("jobs");
+    let remote = ["--url", up.told("url"), "--key", up.told("key"), "--json"];
+    std::fs::write(&jobs, format!("{small}\n{line}\n{small}\n")).unwrap();
+    let sent =
+        finish(command(&[&["jobs", "submit", path(&jobs)][..], &remote].concat())).await.with(0);
+    assert_eq!(sent.json(), json!({"jobs": 3, "fresh": 3, "repeated": 0, "requests": 3}));
+    // and what is wrong with it is said by its line
+    let wrong = line.to_string().replace("\"t1\"", "\"\"");
+    std::fs::write(&jobs, format!("{small}\n{wrong}\n")).unwrap();
+    let sent =
+        finish(command(&[&["jobs", "submit", path(&jobs)][..], &remote].concat())).await.with(65);
+    assert!(sent.err.contains("line 2: /payload/selection/ids/12000:"), "{sent:?}");
+    let tagged = line.to_string().replacen('{', "{\"tags\":[\"a\"],", 1);
+    std::fs::write(&jobs, tagged).unwrap();
+    let sent =
+        finish(command(&[&["jobs", "submit", path(&jobs)][..], &remote].concat())).await.with(65);
+    assert!(sent.err.contains("line 1: more than 1000000 bytes in one job"), "{sent:?}");
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! Records in a product's database.
 
-use jobs::contract::{Stop, ports::Records};
+use jobs::contract::{
+    Stop,
+    ports::{Records, Search},
+};
 use serde_json::{Value, json};
 
 use super::desk::on_desks;
 use crate::store::run;
 
-fn by_ids(ids: &[&str], action: &str, update: Value) -> Value {
+pub(super) fn by_ids(ids: &[&str], action: &str, update: Value) -> Value {
     let selection = json!({"mode": "ids", "ids": ids});
     let mut payload = json!({"resource": "tickets", "selection": selection, "action": action});
     payload["update"] = update;
@@ -125,6 +128,41 @@ on_desks! {
         assert_eq!(desk.done(6, &update).await, (1, 0, 1));
     }
 
+    async fn what_is_deleted_softly_is_restored_by_a_filter(desk) {
+        // given
+        desk.tickets("dev", 1_200).await;
+        desk.tickets("acme", 1).await;
+        desk.host.execute("UPDATE tickets SET deleted_at = 1000 WHERE id < 't1100'").await;
+        let by = |filter: Value| json!({"resource": "tickets", "action": "restore",
+            "selection": {"mode": "filter", "filter": filter}});
+        // when some are asked for by when they were deleted, and then all
+        let since = json!({"field": "deleted", "from": "2026-01-01T00:00:00Z"});
+        assert_eq!(desk.done(1, &by(since)).await, (0, 0, 0));
+        let open = json!({"and": [{"field": "status", "equals": "open"},
+            {"field": "deleted", "to": "2026-01-01T00:00:00Z"}]});
+        assert_eq!(desk.done(2, &by(open)).await, (550, 0, 550));
+        let deleted = json!({"field": "deleted", "is_null": false});
+        assert_eq!(desk.done(3, &by(deleted)).await, (550, 0, 550));
+        // then they are there again, and another tenant's is not
+        assert_eq!(desk.host.count("deleted_at IS NULL").await, 1_200);
+        // and what does not restore finds no deleted ones
+        desk.host.execute("UPDATE tickets SET deleted_at = 1000 WHERE id = 't0000'").await;
+        let update = json!({"resource": "tickets", "action": "update", "update": {"priority": 9},
+            "selection": {"mode": "filter", "filter": {"field": "deleted", "is_null": false}}});
+        assert_eq!(desk.done(4, &update).await, (0, 0, 0));
+    }
+
+    async fn the_last_moment_of_all_is_stored_and_found(desk) {
+        desk.tickets("dev", 2).await;
+        let due = json!({"due": "9999-12-31T23:59:59Z", "meta": "say \\u0000 literally"});
+        assert_eq!(desk.done(1, &by_ids(&["t0000"], "update", due)).await, (1, 0, 1));
+        let meta = desk.host.text("SELECT CAST(meta AS TEXT) FROM tickets WHERE id = 't0000'").await;
+        assert_eq!(serde_json::from_str::<Value>(&meta).unwrap(), json!("say \\u0000 literally"));
+        let found = json!({"resource": "tickets", "action": "suspend", "selection": {"mode": "filter",
+            "filter": {"field": "due", "from": "9999-12-31T23:59:59Z"}}});
+        assert_eq!(desk.done(2, &found).await, (1, 0, 1));
+    }
+
     async fn an_action_of_the_product_s_own_sets_what_it_says(desk) {
         desk.tickets("dev", 3).await;
         assert_eq!(desk.done(1, &by_ids(&["t0000", "t0002"], "suspend", json!({}))).await, (2, 0, 2));
@@ -194,7 +232,9 @@ on_desks! {
         let account = desk.keeper().open(&first, &resource, Some(700)).await.unwrap();
         let filter = jobs::contract::resource::Filter::read(
             &payload["selection"]["filter"], "").unwrap();
-        let ids = desk.keeper().page(&first.tenant, &resource, &filter, None, 500).await.unwrap();
+        let (action, fields) = (&resource.actions["delete"], &Default::default());
+        let search = Search { resource: &resource, filter: &filter, action, fields };
+        let ids = desk.keeper().page(&first.tenant, &search, None, 500).await.unwrap();
         assert_eq!((ids.len(), ids[0].as_str()), (500, "0"));
         let planned = json!({"ids": ids, "at": "2026-06-10T09:00:00Z"});
         desk.given.plan(&planned.to_string()).await;

@@ -4,10 +4,12 @@
 
 mod dead_jobs;
 mod declarations;
+mod deferred;
 mod desk;
 mod facade;
 mod host;
 mod own;
+mod replaced;
 mod samples;
 mod select;
 mod start;

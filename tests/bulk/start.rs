@@ -15,7 +15,7 @@ use postrider::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::facade::{ended, product, submitted, up};
+use super::facade::{ended, product, submitted, up, up_with};
 use crate::{
     cli::program::{command, finish, path},
     store::run,
@@ -29,6 +29,12 @@ async fn a_declaration_that_does_not_fit_keeps_the_program_from_starting_and_is_
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("column = \"due_at\"", "column = \"due\"")).unwrap();
     let data = dir.path().join("data");
+    finish(command(&["migrate", "--data", path(&data)])).await.with(0);
+    let doctor = finish(command(&["doctor", "--data", path(&data)])).await.with(78);
+    assert!(
+        doctor.out.contains("problem  resources      resource \"tickets\": field"),
+        "{doctor:?}"
+    );
     for args in [&["check-config"][..], &["up", "--listen", "127.0.0.1:0"]] {
         let ended = finish(command(&[args, &["--data", path(&data)]].concat())).await;
         assert_eq!(ended.code, Some(78), "{ended:?}");
@@ -41,7 +47,8 @@ async fn a_declaration_that_does_not_fit_keeps_the_program_from_starting_and_is_
     std::fs::rename(data.join("desk.sqlite"), data.join("gone.sqlite")).unwrap();
     let asked = finish(command(&["check-config", "--data", path(&data)])).await;
     assert_eq!(asked.code, Some(69), "{asked:?}");
-    assert!(asked.err.contains("table tickets of database desk is out of reach"), "{asked:?}");
+    let words = "table tickets of database desk is out of reach: unable to open database file";
+    assert!(asked.err.contains(words), "{asked:?}");
     let up = up(dir).await;
     let receipt = submitted(
         &up,
@@ -69,6 +76,37 @@ async fn a_declaration_that_does_not_fit_keeps_the_program_from_starting_and_is_
     std::fs::rename(data.join("gone.sqlite"), data.join("desk.sqlite")).unwrap();
     let job = ended(&up, &receipt).await;
     assert_eq!((&job["status"], &job["failed_items"]), (&json!("completed"), &json!(0)));
+}
+
+#[tokio::test]
+async fn who_touches_no_database_of_the_product_need_not_know_where_it_is() {
+    // given a URL that only the environment of `up` has
+    let dir = product(1).await;
+    let data = dir.path().join("data");
+    let file = data.join("resources.toml");
+    let url = format!("sqlite://{}", data.join("desk.sqlite").display());
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(&url, "env:DESK_OF_A_TEST")).unwrap();
+    let up = up_with(dir, &[("DESK_OF_A_TEST", &url)]).await;
+    let payload = json!({"resource": "tickets", "action": "suspend",
+        "selection": {"mode": "ids", "ids": ["t0", "t1"]}});
+    // when jobs are submitted and looked at beside it, by a shell that does not have it
+    let submit = ["jobs", "submit", "bulk-update", "--payload", &payload.to_string(), "--wait"]
+        .map(str::to_owned);
+    let submit: Vec<&str> = submit.iter().map(String::as_str).collect();
+    let id = up.json(&submit).await["id"].as_str().unwrap().to_owned();
+    // then that is done
+    let errors = up.beside(&["jobs", "errors", &id, "--csv"]).await.with(0);
+    assert_eq!(errors.out.lines().count(), 2, "{errors:?}");
+    up.beside(&["jobs", "list"]).await.with(0);
+    up.beside(&["keys", "list", "--tenant", "dev"]).await.with(0);
+    // and who needs it hears that once
+    for asks in ["check-config", "doctor"] {
+        let asked = up.beside(&[asks]).await.with(78);
+        let said = asked.out.clone() + &asked.err;
+        assert!(said.contains("no variable \"DESK_OF_A_TEST\""), "{asked:?}");
+        assert!(!said.contains("there is no [databases"), "{asked:?}");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use futures::{
 use super::lock;
 use crate::contract::{
     Fault, JobId, RunInfo, TenantId,
-    ports::{Account, Advance, Change, Changed, Chunk, ItemError, Planned, Records},
+    ports::{Account, Advance, Change, Changed, Chunk, ItemError, Planned, Records, Search},
     resource::{Fields, Filter, Resource, Resources},
 };
 
@@ -190,29 +190,23 @@ impl Records for FakeRecords {
         Ok(account.clone())
     }
 
-    async fn count(
-        &self,
-        _tenant: &TenantId,
-        _resource: &Resource,
-        filter: &Filter,
-    ) -> Result<u64, Fault> {
+    async fn count(&self, _tenant: &TenantId, search: &Search<'_>) -> Result<u64, Fault> {
         self.0.step()?;
         let rows = lock(&self.0.rows);
-        Ok(rows.values().filter(|row| holds(filter, row)).count() as u64)
+        Ok(rows.values().filter(|row| holds(search.filter, row)).count() as u64)
     }
 
     async fn page(
         &self,
         _tenant: &TenantId,
-        _resource: &Resource,
-        filter: &Filter,
+        search: &Search<'_>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Fault> {
         self.0.step()?;
         let rows = lock(&self.0.rows);
         let later = rows.iter().filter(|(id, _)| after.is_none_or(|after| id.as_str() > after));
-        let found = later.filter(|(_, row)| holds(filter, row)).map(|(id, _)| id.clone());
+        let found = later.filter(|(_, row)| holds(search.filter, row)).map(|(id, _)| id.clone());
         Ok(found.take(limit as usize).collect())
     }
 

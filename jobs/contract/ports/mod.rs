@@ -20,7 +20,9 @@ pub use self::{
     ledger::{Effect, EffectState, Ledger, Opened},
     mail::*,
     mailboxes::{Mailbox, MailboxStatus, Mailboxes},
-    records::{Account, Advance, Change, Changed, Chunk, ItemError, ItemErrors, Planned, Records},
+    records::{
+        Account, Advance, Change, Changed, Chunk, ItemError, ItemErrors, Planned, Records, Search,
+    },
     suppressions::{Suppression, Suppressions},
     webhooks::*,
 };

@@ -128,6 +128,19 @@ impl ItemError {
     }
 }
 
+/// Which records are looked for, and what for.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// The resource.
+    pub resource: &'a Resource,
+    /// What holds for them.
+    pub filter: &'a Filter,
+    /// What is to be done to them. Deleted records are found only if it reaches them.
+    pub action: &'a Action,
+    /// What their fields are to be.
+    pub fields: &'a Fields,
+}
+
 /// Records that are changed in bulk.
 #[async_trait]
 pub trait Records: Send + Sync {
@@ -153,12 +166,7 @@ pub trait Records: Send + Sync {
     ///
     /// A transient fault when the records are out of reach, a permanent one when they are not what
     /// was declared.
-    async fn count(
-        &self,
-        tenant: &TenantId,
-        resource: &Resource,
-        filter: &Filter,
-    ) -> Result<u64, Fault>;
+    async fn count(&self, tenant: &TenantId, search: &Search<'_>) -> Result<u64, Fault>;
 
     /// The ids of the first records that a filter holds for, in the order of the ids, after a
     /// position; at most `limit`.
@@ -169,14 +177,14 @@ pub trait Records: Send + Sync {
     async fn page(
         &self,
         tenant: &TenantId,
-        resource: &Resource,
-        filter: &Filter,
+        search: &Search<'_>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Fault>;
 
     /// Begins to change the records of one chunk, and answers when that is done. The adapter goes on by
-    /// itself while nobody waits; what is dropped ends, with the chunk changed as a whole or not at all.
+    /// itself while nobody waits; what is dropped ends, with the chunk changed as a whole or not at all; in
+    /// part only where the chunk may be changed again, and its database says no sooner what it refuses.
     ///
     /// Where records and account lie together both are written in one step. Where they do not, and the
     /// chunk may be changed again without more being changed, the account is left to

@@ -2,7 +2,7 @@
 //!
 //! Lines go in batches, one after the other. A batch has an idempotency key made of its place and its
 //! content, so that the same file again, after a break, goes through what was accepted without
-//! submitting it twice, and on from there.
+//! submitting it twice, and on from there. A job about many items that is larger than a batch goes by itself.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use bytes::Bytes;
 use hyper::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 use jobs::contract::JobId;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 use tokio::{
     fs::File,
@@ -21,11 +22,14 @@ use super::remote::{PATIENCE, RemoteArgs, refused};
 use crate::{
     cli::{Failure, Out, output::printable},
     client::{Ask, Client},
+    http,
 };
 
 /// Jobs of one batch, and its bytes: what the façade takes at once.
 const MOST_JOBS: usize = 1_000;
 const MOST_BYTES: usize = 1_000_000;
+/// Bytes of a line: what the façade takes of one job about many items, and what is around its payload.
+const MOST_OF_A_LINE: usize = http::BULK + 1_000;
 /// Where a façade is if nobody says anything else: the default of `http.listen`.
 const HERE: &str = "http://127.0.0.1:8080";
 
@@ -45,9 +49,20 @@ pub struct Streamed {
 /// Lines that go together.
 #[derive(Debug, Default)]
 struct Batch {
+    /// The type of the one job, where the body is its payload.
+    kind: Option<String>,
     body: Vec<u8>,
     /// The number of the line of each job.
     lines: Vec<u64>,
+}
+
+/// A job that is larger than a batch: a façade takes its payload alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Large<'l> {
+    r#type: String,
+    #[serde(borrow)]
+    payload: &'l RawValue,
 }
 
 /// What was done so far.
@@ -93,7 +108,10 @@ async fn submit(
         let ask = batch.ask(&args.run, done.batches);
         let answer = client.insist(&ask, PATIENCE).await?;
         let ids = match answer.status {
-            202 => answer.body["data"].as_array().cloned().unwrap_or_default(),
+            202 => match &answer.body["data"] {
+                Value::Array(jobs) => jobs.clone(),
+                job => vec![job.clone()],
+            },
             422 => return Err(batch.problems(&answer.body).unwrap_or_else(|| refused(&answer))),
             _ => return Err(refused(&answer)),
         };
@@ -147,6 +165,22 @@ fn bar(size: Option<u64>) -> ProgressBar {
 }
 
 impl Batch {
+    /// The batch of a job that is larger than others together may be.
+    fn alone(number: u64, line: &[u8]) -> Result<Self, Failure> {
+        let is_bulk = |kind: &str| jobs::catalogue().find(kind).is_some_and(|kind| kind.bulk);
+        match serde_json::from_slice::<Large<'_>>(line) {
+            Ok(Large { r#type: kind, payload }) if is_bulk(&kind) => {
+                let body = payload.get().as_bytes().to_vec();
+                Ok(Self { kind: Some(kind), body, lines: vec![number] })
+            }
+            _ => Err(Failure::data(format!(
+                "line {number}: more than {MOST_BYTES} bytes in one job; a job about many items may have \
+                 {}, with nothing beside its type and its payload",
+                http::BULK
+            ))),
+        }
+    }
+
     fn has_room_for(&self, line: &[u8]) -> bool {
         self.lines.len() < MOST_JOBS
             && (self.lines.is_empty() || self.body.len() + line.len() < MOST_BYTES)
@@ -159,7 +193,10 @@ impl Batch {
     }
 
     fn ask(&self, run: &str, place: u64) -> Ask {
-        let body = [&self.body[..], b"]}"].concat();
+        let (path, body) = match &self.kind {
+            Some(kind) => (format!("/jobs/{kind}"), self.body.clone()),
+            None => ("/jobs".to_owned(), [&self.body[..], b"]}"].concat()),
+        };
         let mut hash = Sha256::new();
         for part in [run.as_bytes(), &place.to_be_bytes(), &body] {
             hash.update((part.len() as u64).to_be_bytes());
@@ -168,7 +205,7 @@ impl Batch {
         let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ask {
             method: Method::POST,
-            path: "/jobs".to_owned(),
+            path,
             headers: vec![("idempotency-key", format!("ndjson-{hash}"))],
             body: Bytes::from(body),
         }
@@ -178,8 +215,15 @@ impl Batch {
     fn problems(&self, body: &Value) -> Option<Failure> {
         let line = |problem: &Value| {
             let words = problem["message"].as_str()?;
-            let rest = problem["pointer"].as_str()?.strip_prefix("/jobs/")?;
-            let (index, pointer) = rest.split_once('/').unwrap_or((rest, ""));
+            let pointer = problem["pointer"].as_str()?;
+            let (index, pointer) = match self.kind {
+                Some(_) => ("0", format!("payload{pointer}")),
+                None => {
+                    let rest = pointer.strip_prefix("/jobs/")?;
+                    let (index, pointer) = rest.split_once('/').unwrap_or((rest, ""));
+                    (index, pointer.to_owned())
+                }
+            };
             let number = self.lines.get(index.parse::<usize>().ok()?)?;
             let place = if pointer.is_empty() { String::new() } else { format!(" /{pointer}:") };
             Some(format!("line {number}:{} {}", printable(&place), printable(words)))
@@ -232,6 +276,9 @@ impl Lines {
                     None => break,
                 },
             };
+            if batch.lines.is_empty() && line.len() >= MOST_BYTES {
+                return Batch::alone(self.number, &line).map(Some);
+            }
             if !batch.has_room_for(&line) {
                 self.waiting = Some(line);
                 break;
@@ -243,7 +290,7 @@ impl Lines {
 
     /// The next line that is a job; none at the end.
     async fn line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let most = u64::try_from(MOST_BYTES).unwrap_or(u64::MAX);
+        let most = u64::try_from(MOST_OF_A_LINE).unwrap_or(u64::MAX);
         loop {
             let mut line = Vec::new();
             let read = (&mut self.from).take(most).read_until(b'\n', &mut line).await;
@@ -255,8 +302,8 @@ impl Lines {
             self.read += read as u64;
             self.number += 1;
             let at = || format!("{} line {}", self.name, self.number);
-            if read == MOST_BYTES && !line.ends_with(b"\n") {
-                let words = format!("{}: more than {MOST_BYTES} bytes in one job", at());
+            if read == MOST_OF_A_LINE && !line.ends_with(b"\n") {
+                let words = format!("{}: more than {MOST_OF_A_LINE} bytes in one job", at());
                 return Err(Failure::data(words));
             }
             let line = line.trim_ascii();

@@ -16,14 +16,13 @@ use super::{
 };
 use crate::{
     cli::{Failure, Out, output::printable},
+    http,
     intake::{Intake, JobRequest, Producer, Rejection},
     queue::{Enqueued, Idempotency, JobRecord, Priority, Queue, Seen, Status, Submission},
 };
 
 /// How long a submission is remembered by its key; as long as the façade does.
 const KEEP: Duration = Duration::from_secs(86_400);
-/// A payload of the façade may have 256 KiB; a file of more than that is a mistake.
-const LARGEST: u64 = 256 * 1024;
 /// How often the job is looked at when nothing is heard of it.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -33,7 +32,7 @@ pub struct SubmitArgs {
     /// Its type, with --payload; or a file of jobs for a façade, one JSON a line (- is standard input).
     #[arg(value_name = "TYPE|FILE")]
     pub what: String,
-    /// Its payload: JSON, @FILE, or @- for standard input.
+    /// Its payload: JSON, @FILE, or @- for standard input; at most 256 KiB, of a bulk job 32 MiB.
     #[arg(long, value_name = "JSON|@FILE")]
     pub payload: Option<String>,
     /// Whose job it is.
@@ -140,7 +139,10 @@ pub async fn submit(
 }
 
 async fn enqueue(args: SubmitArgs, queue: &dyn Queue, intake: &Intake) -> Result<JobId, Failure> {
-    let payload = payload(args.payload.as_deref().unwrap_or_default())?;
+    // What a façade would take: a file of more than that is a mistake.
+    let is_bulk = intake.catalogue().find(&args.what).is_some_and(|kind| kind.bulk);
+    let most = if is_bulk { http::BULK } else { http::SINGLE };
+    let payload = payload(args.payload.as_deref().unwrap_or_default(), most)?;
     let request = JobRequest {
         kind: args.what,
         payload,
@@ -203,25 +205,25 @@ fn refused(rejection: Rejection) -> Failure {
     }
 }
 
-fn payload(text: &str) -> Result<Value, Failure> {
+fn payload(text: &str, most: usize) -> Result<Value, Failure> {
     let (name, json) = match text.strip_prefix('@') {
         None => ("--payload", text.to_owned()),
-        Some("-") => ("standard input", read("standard input", std::io::stdin())?),
+        Some("-") => ("standard input", read("standard input", std::io::stdin(), most)?),
         Some(path) => {
             let file = std::fs::File::open(Path::new(path))
                 .map_err(|e| Failure::data(format!("cannot read {path}: {e}")))?;
-            (path, read(path, file)?)
+            (path, read(path, file, most)?)
         }
     };
     serde_json::from_str(&json).map_err(|e| Failure::data(format!("{name} is not JSON: {e}")))
 }
 
-fn read(name: &str, from: impl Read) -> Result<String, Failure> {
+fn read(name: &str, from: impl Read, most: usize) -> Result<String, Failure> {
     let mut text = String::new();
-    let read = from.take(LARGEST + 1).read_to_string(&mut text);
+    let read = from.take(most as u64 + 1).read_to_string(&mut text);
     read.map_err(|e| Failure::data(format!("cannot read {name}: {e}")))?;
-    if text.len() as u64 > LARGEST {
-        return Err(Failure::data(format!("{name} has more than {} KiB", LARGEST / 1024)));
+    if text.len() > most {
+        return Err(Failure::data(format!("{name} has more than {} KiB", most / 1024)));
     }
     Ok(text)
 }

@@ -22,6 +22,13 @@ pub(crate) struct Outcome {
     pub(crate) errors: Vec<ItemError>,
 }
 
+impl Outcome {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.done.extend(more.done);
+        self.errors.extend(more.errors);
+    }
+}
+
 /// With how much care a chunk is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
@@ -32,6 +39,20 @@ pub(super) enum Care {
     Tell,
     /// What is refused is narrowed down by halves, each half undone by itself.
     Halves,
+    /// The same, each half in a transaction of its own: SQLite looks at a deferred constraint only when a
+    /// transaction ends, and by then nobody knows which record has broken it.
+    Parts,
+}
+
+impl Care {
+    /// What to try when something was refused; none when there is nothing more to try.
+    pub(super) fn after_refusal(self, in_parts: bool) -> Option<Self> {
+        match self {
+            Self::Count | Self::Tell => Some(Self::Halves),
+            Self::Halves if in_parts => Some(Self::Parts),
+            Self::Halves | Self::Parts => None,
+        }
+    }
 }
 
 /// What a chunk is carried out by.
@@ -54,7 +75,8 @@ impl Applying<'_> {
             for rows in batch.rows.chunks(batch.most()) {
                 match self.care {
                     Care::Count => self.count(batch, rows).await?,
-                    Care::Tell => self.statement(batch, rows).await?,
+                    // Whose transaction it is was decided by whoever began it.
+                    Care::Tell | Care::Parts => self.statement(batch, rows).await?,
                     Care::Halves => self.halves(batch, rows).await?,
                 }
             }
@@ -71,12 +93,7 @@ impl Applying<'_> {
                 Err(Trouble::Refused(refusal)) => {
                     self.control("ROLLBACK TO SAVEPOINT part").await?;
                     self.control("RELEASE SAVEPOINT part").await?;
-                    if let [row] = rows {
-                        self.outcome.errors.push(refused(row, &refusal));
-                    } else {
-                        let (first, second) = rows.split_at(rows.len() / 2);
-                        parts.extend([second, first]);
-                    }
+                    narrow(rows, &refusal, &mut parts, &mut self.outcome.errors);
                 }
                 Err(trouble) => return Err(trouble),
             }
@@ -113,7 +130,11 @@ impl Applying<'_> {
         Ok(())
     }
 
-    async fn statement(&mut self, batch: &Batch<'_>, rows: &[Row<'_>]) -> Result<(), Trouble> {
+    pub(super) async fn statement(
+        &mut self,
+        batch: &Batch<'_>,
+        rows: &[Row<'_>],
+    ) -> Result<(), Trouble> {
         let bound = batch.bind(self.tenant, rows);
         let (sql, usual) = (batch.telling(rows.len()), is_usual(self.tx, rows));
         let done: HashSet<String> = texts(self.tx, sql, bound, usual).await?.into_iter().collect();
@@ -155,6 +176,21 @@ pub(super) async fn texts(
             .await?;
         Ok(asked.into_iter().map(|(text,)| text).collect())
     })
+}
+
+/// What is left of rows that were refused together: their halves; of one row its error.
+pub(super) fn narrow<'r, 'c>(
+    rows: &'r [Row<'c>],
+    refusal: &Refusal,
+    parts: &mut Vec<&'r [Row<'c>]>,
+    errors: &mut Vec<ItemError>,
+) {
+    if let [row] = rows {
+        errors.push(refused(row, refusal));
+    } else {
+        let (first, second) = rows.split_at(rows.len() / 2);
+        parts.extend([second, first]);
+    }
 }
 
 fn refused(row: &Row<'_>, refusal: &Refusal) -> ItemError {

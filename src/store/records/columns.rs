@@ -21,6 +21,10 @@ const PG_UNIQUE: &str = "SELECT array_agg(a.attname::text) FROM pg_index i \
        AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
      WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid \
        AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid";
+/// No row at all when there is no such table. A right to some columns is one: which ones shows in time.
+const PG_DENIED: &str = "SELECT r.name FROM (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) AS r (name) \
+     WHERE NOT has_any_column_privilege(to_regclass($1), r.name) \
+     UNION ALL SELECT 'DELETE' WHERE NOT has_table_privilege(to_regclass($1), 'DELETE')";
 const LITE_COLUMNS: &str = "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden \
      FROM pragma_table_xinfo($1)";
 const LITE_UNIQUE: &str = "SELECT l.name, i.name FROM pragma_index_list($1) AS l, \
@@ -46,7 +50,7 @@ pub(super) enum Class {
 }
 
 /// A column.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) class: Class,
     /// The name of its type, for people and for casts.
@@ -59,11 +63,13 @@ pub(super) struct Column {
 }
 
 /// The columns of a table.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) by_name: HashMap<String, Column>,
     /// Sets of columns of which no two records have the same values.
     pub(super) unique: Vec<BTreeSet<String>>,
+    /// What the database does not let us do to its records: `UPDATE` …
+    pub(super) denied: BTreeSet<String>,
     /// Whether this is SQLite.
     pub(super) lite: bool,
 }
@@ -88,6 +94,7 @@ async fn postgres(pool: &PgPool, table: &Table) -> Result<Columns, sqlx::Error> 
     let name = super::sql::path(&table.path);
     let rows: Vec<PgColumn> = sqlx::query_as(PG_COLUMNS).bind(&name).fetch_all(pool).await?;
     let unique: Vec<(Vec<String>,)> = sqlx::query_as(PG_UNIQUE).bind(&name).fetch_all(pool).await?;
+    let denied: Vec<String> = sqlx::query_scalar(PG_DENIED).bind(&name).fetch_all(pool).await?;
     let column = |row: PgColumn| {
         let (name, type_name, base, modifier, not_null, fills_itself, generated, labels) = row;
         let class = if labels.is_empty() { pg_class(&base, modifier) } else { Class::Enum(labels) };
@@ -95,9 +102,15 @@ async fn postgres(pool: &PgPool, table: &Table) -> Result<Columns, sqlx::Error> 
     };
     Ok(Columns {
         by_name: rows.into_iter().map(column).collect(),
-        unique: unique.into_iter().map(|(names,)| names.into_iter().collect()).collect(),
+        unique: sets(unique.into_iter().map(|(names,)| names.into_iter().collect())),
+        denied: denied.into_iter().collect(),
         lite: false,
     })
+}
+
+/// In an order that is the same each time: what was known is compared with what is there.
+fn sets(sets: impl Iterator<Item = BTreeSet<String>>) -> Vec<BTreeSet<String>> {
+    sets.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn pg_class(name: &str, modifier: i32) -> Class {
@@ -127,11 +140,11 @@ async fn lite(pool: &SqlitePool, table: &Table) -> Result<Columns, sqlx::Error> 
     for (index, column) in parts {
         unique.entry(index).or_default().insert(column);
     }
-    let mut unique: Vec<_> = unique.into_values().collect();
     // An INTEGER PRIMARY KEY has no index of its own.
     let key: BTreeSet<_> =
         rows.iter().filter(|row| row.4 > 0).map(|(name, ..)| name.clone()).collect();
-    unique.extend((!key.is_empty()).then_some(key));
+    let key = (!key.is_empty()).then_some(key);
+    let unique = sets(unique.into_values().chain(key));
     let column = |row: LiteColumn| {
         let (name, type_name, not_null, default, key, hidden) = row;
         let class = lite_class(&type_name);
@@ -145,7 +158,8 @@ async fn lite(pool: &SqlitePool, table: &Table) -> Result<Columns, sqlx::Error> 
         };
         (name, column)
     };
-    Ok(Columns { by_name: rows.into_iter().map(column).collect(), unique, lite: true })
+    let by_name = rows.into_iter().map(column).collect();
+    Ok(Columns { by_name, unique, denied: BTreeSet::new(), lite: true })
 }
 
 /// SQLite's own rules for the affinity of a column, and what people write for what it has no type for.

@@ -7,6 +7,7 @@ use jobs::contract::resource::{Field, FieldType, IdForm, Stored};
 use super::{
     Table,
     columns::{Class, Column, Columns},
+    deeds,
 };
 
 /// Everything in which a table is not what was declared, each in words.
@@ -20,6 +21,7 @@ pub(super) fn mismatches(table: &Table, columns: &Columns) -> Vec<String> {
     fit.fields();
     fit.moments();
     fit.insert();
+    fit.rights();
     fit.words
 }
 
@@ -98,6 +100,18 @@ impl<'a> Fit<'a> {
                 self.words.push(words);
             } else if what == "soft_delete" && column.not_null {
                 self.words.push(format!("{what}: column {name:?} is never NULL"));
+            }
+        }
+    }
+
+    fn rights(&mut self) {
+        for (name, action) in &self.table.resource.actions {
+            let needs = deeds::find(&action.deed).map_or(&[][..], |deed| deed.needs(self.table));
+            let denied = needs.iter().filter(|right| self.columns.denied.contains(**right));
+            let denied: Vec<_> = denied.copied().collect();
+            if !denied.is_empty() {
+                let (rights, what) = (denied.join(" and "), self.table.spoken());
+                self.words.push(format!("actions.{name}: it needs the right to {rights} {what}"));
             }
         }
     }

@@ -28,8 +28,7 @@ use std::{
 
 use jobs::contract::{
     Fault, RunInfo, TenantId,
-    ports::{Advance, Chunk},
-    resource::Filter,
+    ports::{Advance, Chunk, Search},
 };
 use sqlx::AssertSqlSafe;
 
@@ -57,7 +56,7 @@ pub enum Unfit {
     /// It is not what was declared; each mismatch in words.
     #[error("{}", .0.join("\n"))]
     Mismatches(Vec<String>),
-    /// Its database is out of reach.
+    /// Nobody can say: why, for whoever runs this. Not for a job's owner: it may name hosts.
     #[error("{0}")]
     Away(String),
 }
@@ -104,7 +103,8 @@ impl RecordStore {
         }
         self.ask(table).await.map_err(|unfit| match unfit {
             Unfit::Mismatches(words) => Fault::permanent("table_changed", words.join("; ")),
-            Unfit::Away(_) => {
+            Unfit::Away(words) => {
+                tracing::warn!(error = words, "a resource cannot be looked at yet");
                 let words = format!("{} is out of reach", table.spoken());
                 Fault::transient("records_unavailable", words)
             }
@@ -124,13 +124,20 @@ impl RecordStore {
         self.hosts.of(table).map_or(&self.store.writer, |host| &host.writer)
     }
 
-    /// What a job hears of trouble. A table that is not what it was is looked at again, so that the
-    /// words name in what.
-    async fn fault(&self, table: &Table, trouble: Trouble) -> Fault {
-        if matches!(trouble, Trouble::NotAsDeclared(_)) {
+    /// What a job hears of trouble. A table that is not what it was is looked at again: either the words
+    /// name in what it is not what was declared, or it is so in another way, and the next try knows that.
+    async fn fault(&self, Shape { table, columns }: &Shape<'_>, trouble: Trouble) -> Fault {
+        if matches!(trouble, Trouble::NotAsDeclared(_) | Trouble::Denied(_)) {
             self.lock().remove(&table.resource.name);
-            if let Err(Unfit::Mismatches(words)) = self.ask(table).await {
-                return Fault::permanent("table_changed", words.join("; "));
+            match self.ask(table).await {
+                Err(Unfit::Mismatches(words)) => {
+                    return Fault::permanent("table_changed", words.join("; "));
+                }
+                Ok(now) if *now != **columns => {
+                    let words = format!("{} has changed, and is as declared", table.spoken());
+                    return Fault::transient("table_changed", words);
+                }
+                Ok(_) | Err(Unfit::Away(_)) => {}
             }
         }
         trouble.fault(&table.spoken())
@@ -145,12 +152,12 @@ impl RecordStore {
         &self,
         tenant: &TenantId,
         table: &Table,
-        filter: &Filter,
+        search: &Search<'_>,
     ) -> Result<u64, Fault> {
         let columns = self.columns(table).await?;
         let shape = Shape { table, columns: &columns };
-        let question = select::count(&shape, tenant.as_str(), filter);
-        let counted: Vec<i64> = self.answers(table, question).await?;
+        let question = select::count(&shape, tenant.as_str(), search);
+        let counted: Vec<i64> = self.answers(&shape, question).await?;
         Ok(counted.first().copied().unwrap_or_default().unsigned_abs())
     }
 
@@ -163,17 +170,17 @@ impl RecordStore {
         &self,
         tenant: &TenantId,
         table: &Table,
-        filter: &Filter,
+        search: &Search<'_>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Fault> {
         let columns = self.columns(table).await?;
         let shape = Shape { table, columns: &columns };
-        let question = select::page(&shape, tenant.as_str(), filter, after, limit);
-        self.answers(table, question).await
+        let question = select::page(&shape, tenant.as_str(), search, after, limit);
+        self.answers(&shape, question).await
     }
 
-    async fn answers<T>(&self, table: &Table, question: Question) -> Result<Vec<T>, Fault>
+    async fn answers<T>(&self, shape: &Shape<'_>, question: Question) -> Result<Vec<T>, Fault>
     where
         T: Send
             + Unpin
@@ -185,7 +192,7 @@ impl RecordStore {
     {
         let Question { sql, bound } = question;
         let asking = async {
-            on!(self.reader(table), p => {
+            on!(self.reader(shape.table), p => {
                 let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
                 for text in bound {
                     query = query.bind(text);
@@ -196,7 +203,7 @@ impl RecordStore {
         let answered = within(async { asking.await.map_err(Trouble::from) }).await;
         match answered {
             Ok(answers) => Ok(answers),
-            Err(trouble) => Err(self.fault(table, trouble).await),
+            Err(trouble) => Err(self.fault(shape, trouble).await),
         }
     }
 
@@ -230,11 +237,12 @@ impl RecordStore {
             return change_apart(&self.store, run, resource, before, chunk, &mut change).await;
         }
         let before = before.await?;
-        let done = change.insist(chunk, None, Some(&before)).await;
+        let care = change.first_care(None);
+        let done = change.insist(chunk, None, Some(&before), care).await;
         match done {
             Ok((_, Some(account))) => Ok(Advance { account, unkept: None }),
             Ok((_, None)) => Err(bulk::lost()),
-            Err(trouble) => Err(self.fault(table, trouble).await),
+            Err(trouble) => Err(self.fault(&shape, trouble).await),
         }
     }
 }
@@ -242,9 +250,8 @@ impl RecordStore {
 /// The columns of a table, if they are what was declared.
 async fn ask(db: &Db, table: &Table) -> Result<Columns, Unfit> {
     let asking = async { Columns::ask(db, table).await.map_err(Trouble::from) };
-    let columns = within(asking)
-        .await
-        .map_err(|trouble| Unfit::Away(trouble.fault(&table.spoken()).to_string()))?;
+    let columns =
+        within(asking).await.map_err(|trouble| Unfit::Away(trouble.words(&table.spoken())))?;
     let words = fit::mismatches(table, &columns);
     if words.is_empty() { Ok(columns) } else { Err(Unfit::Mismatches(words)) }
 }

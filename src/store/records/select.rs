@@ -1,10 +1,13 @@
 //! Finding records: filters as conditions, in pages by the id.
 
-use jobs::contract::resource::{Filter, Test};
+use jobs::contract::{
+    ports::Search,
+    resource::{Filter, Test},
+};
 use serde_json::Value;
 
 use super::{
-    encode,
+    deeds, encode,
     sql::{Rows, Shape, name},
 };
 
@@ -14,23 +17,23 @@ pub(super) struct Question {
     pub(super) bound: Vec<String>,
 }
 
-/// How many records of the tenant a filter holds for.
-pub(super) fn count(shape: &Shape<'_>, tenant: &str, filter: &Filter) -> Question {
+/// How many records of the tenant are found.
+pub(super) fn count(shape: &Shape<'_>, tenant: &str, search: &Search<'_>) -> Question {
     let mut asking = Asking::new(shape, tenant);
-    let condition = asking.condition(filter);
+    let condition = asking.condition(search);
     asking.question(format!("SELECT count(*) FROM {} WHERE {condition}", shape.target()))
 }
 
-/// The ids of the next records that a filter holds for.
+/// The ids of the next records that are found.
 pub(super) fn page(
     shape: &Shape<'_>,
     tenant: &str,
-    filter: &Filter,
+    search: &Search<'_>,
     after: Option<&str>,
     limit: u32,
 ) -> Question {
     let mut asking = Asking::new(shape, tenant);
-    let mut condition = asking.condition(filter);
+    let mut condition = asking.condition(search);
     let id = name(&shape.table.id);
     if let Some(after) = after {
         let after = asking.bind(after.to_owned());
@@ -75,9 +78,15 @@ impl<'a> Asking<'a> {
         Question { sql, bound: self.bound }
     }
 
-    fn condition(&mut self, filter: &Filter) -> String {
-        let (of_tenant, alive) = (self.shape.of_tenant("$1"), self.shape.alive());
-        format!("{of_tenant}{alive} AND {}", self.holds(filter))
+    fn condition(&mut self, search: &Search<'_>) -> String {
+        let table = self.shape.table;
+        let given = search.fields.keys().filter_map(|field| table.columns.get(field));
+        let given: Vec<String> = given.cloned().collect();
+        let deed = deeds::find(&search.action.deed);
+        let deleted = deed.is_some_and(|deed| deed.reaches_deleted(table, &given));
+        let alive = if deleted { String::new() } else { self.shape.alive() };
+        let (of_tenant, holds) = (self.shape.of_tenant("$1"), self.holds(search.filter));
+        format!("{of_tenant}{alive} AND {holds}")
     }
 
     fn holds(&mut self, filter: &Filter) -> String {

@@ -10,6 +10,8 @@ pub(super) enum Trouble {
     Refused(Refusal),
     /// The table is not what was declared, or is so no longer; the database's words.
     NotAsDeclared(String),
+    /// The database does not let us do it: to any record, or by a policy to one of these.
+    Denied(String),
     /// The database is out of reach, or busy.
     Away(String),
     /// Somebody else changes the same records; the database gave one of the two up.
@@ -64,6 +66,7 @@ fn of_database(error: &dyn DatabaseError) -> Trouble {
             (_, "42P01" | "42703" | "3F000" | "42883" | "42804" | "42P10" | "428C9") => {
                 Trouble::NotAsDeclared(words())
             }
+            (_, "42501") => Trouble::Denied(words()),
             ("22", _) => Trouble::Refused(refusal(error, "invalid_value")),
             ("23" | "P0", _) => Trouble::Refused(refusal(error, "constraint")),
             // A deadlock; a plan of before the table changed.
@@ -103,6 +106,17 @@ fn refusal(error: &dyn DatabaseError, code: &'static str) -> Refusal {
 }
 
 impl Trouble {
+    /// What whoever runs this hears, with the database's own words.
+    pub(super) fn words(&self, what: &str) -> String {
+        match self {
+            Self::Refused(Refusal { words, .. }) => format!("{what}: {words}"),
+            Self::NotAsDeclared(words) => format!("{what} is not what was declared: {words}"),
+            Self::Away(words) | Self::Clash(words) => format!("{what} is out of reach: {words}"),
+            Self::Denied(words) | Self::Broken(words) => format!("{what} cannot be used: {words}"),
+            Self::NotAll | Self::Lost => format!("{what} has changed"),
+        }
+    }
+
     /// What a job hears. The database's own words go to the log: they may name hosts.
     pub(super) fn fault(self, what: &str) -> Fault {
         match self {
@@ -116,7 +130,7 @@ impl Trouble {
                 tracing::warn!(error = words, "{what} is out of reach");
                 Fault::transient("records_unavailable", format!("{what} is out of reach"))
             }
-            Self::Broken(words) => {
+            Self::Denied(words) | Self::Broken(words) => {
                 tracing::warn!(error = words, "{what} cannot be used");
                 Fault::permanent("records_unusable", format!("{what} cannot be used"))
             }

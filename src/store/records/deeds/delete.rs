@@ -13,6 +13,10 @@ impl Deed for Delete {
         table.soft_delete.iter().map(|column| (column.clone(), Fill::Now)).collect()
     }
 
+    fn needs(&self, table: &Table) -> &'static [&'static str] {
+        if table.soft_delete.is_some() { &["SELECT", "UPDATE"] } else { &["SELECT", "DELETE"] }
+    }
+
     fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         match &shape.table.soft_delete {
             // When it was first deleted stays.

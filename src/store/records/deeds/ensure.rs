@@ -14,6 +14,10 @@ impl Deed for Ensure {
         touched(table).chain(made).collect()
     }
 
+    fn needs(&self, _table: &Table) -> &'static [&'static str] {
+        &["SELECT", "INSERT", "UPDATE"]
+    }
+
     fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         format!(
             // The id is said again, so that a record that is there is answered like one that is made.

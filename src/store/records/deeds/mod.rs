@@ -18,8 +18,17 @@ pub(super) trait Deed: Sync {
     /// Columns that a row has beside those that were given, and what they are filled with.
     fn fills(&self, table: &Table) -> Vec<(String, Fill)>;
 
-    /// The statement for these rows, of which it speaks once. `RETURNING` can be put behind it, for the ids of the records that it was done to.
+    /// The statement for these rows, of which it speaks once. `RETURNING` can be put behind it, for the ids
+    /// of the records that it was done to.
     fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String;
+
+    /// What a role must be allowed to do for it.
+    fn needs(&self, table: &Table) -> &'static [&'static str];
+
+    /// Whether it is done to deleted records, too, when these columns are given.
+    fn reaches_deleted(&self, _table: &Table, _given: &[String]) -> bool {
+        false
+    }
 
     /// Whether a record is not found again once it was done.
     fn forgets(&self, _table: &Table) -> bool {

@@ -13,14 +13,18 @@ impl Deed for Update {
         touched(table).collect()
     }
 
+    /// What says itself when a record was deleted may restore it.
+    fn reaches_deleted(&self, table: &Table, given: &[String]) -> bool {
+        table.soft_delete.as_ref().is_some_and(|soft| given.contains(soft))
+    }
+
+    fn needs(&self, _table: &Table) -> &'static [&'static str] {
+        &["SELECT", "UPDATE"]
+    }
+
     fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
-        // What says itself when a record was deleted reaches deleted ones, too: it may restore them.
-        let restores = shape
-            .table
-            .soft_delete
-            .as_ref()
-            .is_some_and(|soft| rows.columns[..rows.given].contains(soft));
-        let alive = if restores { String::new() } else { shape.alive() };
+        let deleted = self.reaches_deleted(shape.table, &rows.columns[..rows.given]);
+        let alive = if deleted { String::new() } else { shape.alive() };
         format!(
             "UPDATE {} SET {} FROM {} WHERE {}{alive}",
             shape.target(),

@@ -14,6 +14,10 @@ impl Deed for Upsert {
         touched(table).chain(made).collect()
     }
 
+    fn needs(&self, _table: &Table) -> &'static [&'static str] {
+        &["SELECT", "INSERT", "UPDATE"]
+    }
+
     fn statement(&self, shape: &Shape<'_>, rows: &Rows<'_>) -> String {
         let touch = &shape.table.touch;
         let changes =
