@@ -21,7 +21,7 @@ pub(crate) type Before = BoxFuture<'static, Result<Account, Fault>>;
 
 /// Records that lie elsewhere.
 #[async_trait]
-pub(crate) trait Apart: Send {
+pub(crate) trait Apart: Send + Sync {
     /// Which of the chunk's records are there, by their ids.
     async fn there(&self, chunk: &Chunk) -> Result<Vec<String>, Fault>;
 
@@ -40,7 +40,7 @@ pub(crate) async fn change(
     resource: &Resource,
     before: Before,
     chunk: &Chunk,
-    records: &mut (dyn Apart + Sync),
+    records: &mut dyn Apart,
 ) -> Result<Advance, Fault> {
     let by_filter = chunk.position.is_some();
     let at_once = by_filter || records.forgets();
