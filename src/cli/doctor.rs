@@ -40,6 +40,10 @@ impl Line {
         Self { level: Level::Ok, part, what: what.into(), remedy: None, code: 0 }
     }
 
+    fn warning(part: &'static str, what: String) -> Self {
+        Self { level: Level::Warning, part, what, remedy: None, code: 0 }
+    }
+
     fn problem(part: &'static str, failure: Failure) -> Self {
         let Failure { code, sentence } = failure;
         Self { level: Level::Problem, part, what: sentence, remedy: None, code }
@@ -152,13 +156,25 @@ async fn queue(config: &Config) -> Vec<Line> {
             return lines;
         }
     }
-    let answers = async { Ok::<(), Failure>(open_queue(config).await?.ready().await?) };
-    lines.push(match answers.await {
-        Ok(()) if config.redis.url.is_empty() => {
-            Line::ok(PART, "embedded, for the processes of one host; it can be written to")
+    let answers = async { Ok::<_, Failure>(open_queue(config).await?.ready().await?) };
+    match answers.await {
+        Ok(_) if config.redis.url.is_empty() => {
+            lines.push(Line::ok(
+                PART,
+                "embedded, for the processes of one host; it can be written to",
+            ));
         }
-        Ok(()) => Line::ok(PART, "Redis answers, and every shard can be written to"),
-        Err(failure) => Line::problem(PART, failure),
-    });
+        Ok(lacks) if lacks.is_empty() => {
+            lines.push(Line::ok(PART, "Redis answers, and every shard can be written to"));
+        }
+        Ok(lacks) => {
+            // What was found of a server is said already, with its name.
+            let news =
+                lacks.into_iter().filter(|lack| !lines.iter().any(|l| l.what.contains(lack)));
+            let news: Vec<String> = news.collect();
+            lines.extend(news.into_iter().map(|what| Line::warning(PART, what)));
+        }
+        Err(failure) => lines.push(Line::problem(PART, failure)),
+    }
     lines
 }

@@ -200,6 +200,11 @@ impl From<QueueError> for ApiError {
                 tracing::warn!(error = %error, "a request was refused: the queue is out of reach");
                 Self::unavailable()
             }
+            // The caller can do nothing about it, but once it is mended the same request is good.
+            QueueError::Denied(_) => {
+                tracing::error!(error = %error, "a request was refused: the queue refuses this process");
+                Self::unavailable()
+            }
             QueueError::Unusable(_) => {
                 tracing::error!(error = %error, "a request failed in the queue");
                 Self::internal()

@@ -119,6 +119,7 @@ pub trait Inspect: Send + Sync {
     /// Waits until any job may have changed since `seen`, or `at_most` this long; the new version.
     async fn changed(&self, seen: Seen, at_most: Duration) -> Seen;
 
-    /// Proves that the queue can be reached and written to.
-    async fn ready(&self) -> Result<(), QueueError>;
+    /// Proves that the queue can be reached and written to, at least in part; answers with what it lacks
+    /// all the same, in a sentence each: parts that are away, no room for more jobs.
+    async fn ready(&self) -> Result<Vec<String>, QueueError>;
 }

@@ -328,7 +328,8 @@ impl Inspect for Memory {
         Seen(*self.version.borrow())
     }
 
-    async fn ready(&self) -> Result<(), QueueError> {
-        self.reach().map(drop)
+    async fn ready(&self) -> Result<Vec<String>, QueueError> {
+        let full = self.reach()?.above_mark;
+        Ok(full.then(|| "it takes no more jobs".to_owned()).into_iter().collect())
     }
 }

@@ -308,8 +308,8 @@ impl Inspect for IntakeQueue {
         seen
     }
 
-    async fn ready(&self) -> Result<(), QueueError> {
-        self.reach()
+    async fn ready(&self) -> Result<Vec<String>, QueueError> {
+        self.reach().map(|()| Vec::new())
     }
 }
 

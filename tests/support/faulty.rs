@@ -157,7 +157,7 @@ impl Inspect for Faulty {
         self.inner.changed(seen, at_most).await
     }
 
-    async fn ready(&self) -> Answer<()> {
+    async fn ready(&self) -> Answer<Vec<String>> {
         self.inner.ready().await
     }
 }

@@ -244,7 +244,7 @@ impl Inspect for SqliteQueue {
         self.wake.any(seen, at_most).await
     }
 
-    async fn ready(&self) -> Result<(), QueueError> {
-        self.writer.run(ready::Ready).await
+    async fn ready(&self) -> Result<Vec<String>, QueueError> {
+        self.writer.run(ready::Ready).await.map(|()| Vec::new())
     }
 }

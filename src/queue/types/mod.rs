@@ -27,6 +27,11 @@ pub enum QueueError {
     /// The queue's data or schema is not what this program expects; trying again does not help.
     #[error("the queue cannot be used: {0}")]
     Unusable(String),
+    /// The queue's server does not let this process in, or not do this: a wrong password, a right that is
+    /// missing. A mistake in the configuration at the start; later the server was changed, and the same
+    /// call may work once that is mended.
+    #[error("the queue cannot be used, its server refuses this process: {0}")]
+    Denied(String),
 }
 
 /// A version of the queue, as of some read: anything newer is a change.

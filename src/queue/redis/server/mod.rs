@@ -16,6 +16,7 @@ mod topology;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use jobs::contract::{Moment, ports::Clock};
 use redis::{Client, Cmd, Pipeline, ServerErrorKind, Value};
 use tokio::{
@@ -24,7 +25,11 @@ use tokio::{
 };
 
 pub(super) use self::place::Place;
-use self::{clock::ServerClock, node::Way, topology::Topology};
+use self::{
+    clock::ServerClock,
+    node::{Node, Way},
+    topology::Topology,
+};
 use super::{
     RedisConfig,
     checks::{Circumstances, Finding, Weight, findings},
@@ -56,6 +61,8 @@ pub(super) struct Server {
     durability: Durability,
     /// How long the server waits for a replica.
     replica: Duration,
+    /// The part of a server's memory from which on it takes no more jobs.
+    high_water: f64,
 }
 
 impl Server {
@@ -91,6 +98,11 @@ impl Server {
         self.topology.doubt_all();
     }
 
+    /// The answer of a shard is overdue for somebody who waits no longer.
+    pub(super) fn doubt_shard(&self, shard: usize) {
+        self.topology.doubt(shard, Way::Shared);
+    }
+
     /// The server that is configured; nobody is connected to it yet.
     pub(super) fn at(
         config: &RedisConfig,
@@ -105,30 +117,60 @@ impl Server {
             worker: config.response_timeout,
             durability: config.durability,
             replica: config.replica_timeout,
+            high_water: config.high_water,
         })
     }
 
-    /// What is to be said about every server that takes jobs.
+    /// What is to be said about every server that takes jobs. One that is out of reach while another
+    /// answers is something to be said.
     pub(super) async fn examine(&self) -> Result<Vec<Finding>, QueueError> {
-        let all = async {
-            let servers = self.topology.primaries().await?;
-            let here = Circumstances {
-                local: self.topology.is_local(),
-                cluster: self.topology.is_cluster(),
-                replicated: self.durability == Durability::Replicated,
-                shards: self.shards.all().len(),
-                servers: servers.len(),
-            };
-            let mut found = Vec::new();
-            for (name, node) in servers {
-                found.extend(findings(&name, &node.info(&SECTIONS).await?, &here));
-            }
-            Ok(found)
+        let servers = match timeout(self.worker, self.topology.primaries()).await {
+            Ok(servers) => servers?,
+            Err(_) => return Err(overdue(self.worker)),
         };
-        match timeout(self.worker, all).await {
-            Ok(found) => found,
-            Err(_) => Err(overdue(self.worker)),
+        let here = Circumstances {
+            local: self.topology.is_local(),
+            cluster: self.topology.is_cluster(),
+            replicated: self.durability == Durability::Replicated,
+            shards: self.shards.all().len(),
+            high_water: self.high_water,
+            servers: servers.len(),
+        };
+        let asked = servers.into_iter().map(|(name, node)| async move {
+            let info = timeout(self.worker, node.info(&SECTIONS)).await;
+            (name, info.unwrap_or_else(|_| Err(overdue(self.worker))))
+        });
+        let (mut found, mut answers, mut away) = (Vec::new(), 0, None);
+        for (name, info) in join_all(asked).await {
+            match info {
+                Ok(info) => {
+                    answers += 1;
+                    found.extend(findings(&name, &info, &here));
+                }
+                Err(error @ QueueError::Unavailable(_)) => {
+                    found.push(Finding::out_of_reach(&name, &error));
+                    away = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
+        match away {
+            Some(error) if answers == 0 => Err(error),
+            _ => Ok(found),
+        }
+    }
+
+    /// Which of the servers of these shards take no jobs at present, each in a sentence. One that does not
+    /// answer within the time is passed over: whether it does is another question.
+    pub(super) async fn full(&self, shards: &[usize], within: Duration) -> Vec<String> {
+        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        for node in shards.iter().filter_map(|shard| self.topology.node_of(*shard)) {
+            if !nodes.iter().any(|known| Arc::ptr_eq(known, &node)) {
+                nodes.push(node);
+            }
+        }
+        let looks = nodes.iter().map(|node| timeout(within, node.full()));
+        join_all(looks).await.into_iter().filter_map(|full| full.ok().flatten()).collect()
     }
 
     /// The server's time, as far as this process knows.
