@@ -7,7 +7,10 @@ use super::{Failure, Globals, Out};
 use crate::{
     app::{Embedded, open_queue, open_store},
     config::Config,
-    queue::redis::{RedisQueue, Weight},
+    queue::{
+        Lack,
+        redis::{RedisQueue, Weight},
+    },
     resources::Declarations,
     scheduler::Crontab,
 };
@@ -167,12 +170,10 @@ async fn queue(config: &Config) -> Vec<Line> {
         Ok(lacks) if lacks.is_empty() => {
             lines.push(Line::ok(PART, "Redis answers, and every shard can be written to"));
         }
+        // A server without room is named above.
         Ok(lacks) => {
-            // What was found of a server is said already, with its name.
-            let news =
-                lacks.into_iter().filter(|lack| !lines.iter().any(|l| l.what.contains(lack)));
-            let news: Vec<String> = news.collect();
-            lines.extend(news.into_iter().map(|what| Line::warning(PART, what)));
+            let away = lacks.into_iter().filter(|lack| matches!(lack, Lack::Parts(_)));
+            lines.extend(away.map(|lack| Line::warning(PART, lack.to_string())));
         }
         Err(failure) => lines.push(Line::problem(PART, failure)),
     }

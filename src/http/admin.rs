@@ -59,7 +59,10 @@ impl Check {
         let queue = Arc::clone(queue);
         let probe = move || -> BoxFuture<'static, _> {
             let queue = Arc::clone(&queue);
-            Box::pin(async move { queue.ready().await.map_err(|e| e.to_string()) })
+            Box::pin(async move {
+                let lacks = queue.ready().await.map_err(|error| error.to_string())?;
+                Ok(lacks.iter().map(ToString::to_string).collect())
+            })
         };
         Self { name: "queue", probe: Arc::new(probe) }
     }

@@ -227,3 +227,20 @@ impl From<Fault> for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_queue_cannot_do_now_is_no_fault_of_ours() {
+        let rows = [
+            (QueueError::Unavailable("away".into()), ApiError::unavailable()),
+            (QueueError::Denied("WRONGPASS".into()), ApiError::unavailable()),
+            (QueueError::Unusable("another schema".into()), ApiError::internal()),
+        ];
+        for (error, expected) in rows {
+            assert_eq!(ApiError::from(error.clone()), expected, "{error}");
+        }
+    }
+}

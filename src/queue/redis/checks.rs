@@ -32,10 +32,14 @@ pub struct Finding {
 impl Finding {
     /// A server does not answer, while another of the same cluster does.
     pub(super) fn out_of_reach(server: &str, error: &QueueError) -> Self {
+        let words = error.to_string();
+        // It is named already.
+        let words =
+            words.split_once(&format!("Redis at {server}: ")).map_or(&*words, |(_, why)| why);
         Self {
             weight: Weight::Warns,
             server: server.to_owned(),
-            what: format!("the server does not answer ({error})"),
+            what: format!("the server does not answer ({words})"),
             remedy: "start it, or give it a replica that takes over: what lies on it is refused until then",
         }
     }
@@ -263,6 +267,10 @@ mod tests {
             assert_eq!((found.len(), found[0].0), (1, Weight::Loses), "{found:?}");
             assert!(found[0].1.starts_with("Redis at h:1: ") && found[0].1.contains(words));
         }
+        let sentinel =
+            findings("h:26379", "redis_version:7.0.15\r\nredis_mode:sentinel\r\n", &HERE);
+        assert_eq!((sentinel.len(), sentinel[0].weight), (1, Weight::Loses));
+        assert!(sentinel[0].to_string().contains("write redis+sentinel://"), "{sentinel:?}");
         let cluster = Circumstances { cluster: true, shards: 8, servers: 3, ..HERE };
         assert!(said(&[], &cluster)[0].1.contains("no node of a cluster"));
         assert_eq!(findings("h:1", "", &HERE)[0].weight, Weight::Loses);

@@ -39,6 +39,7 @@ impl From<RedisError> for QueueError {
         }
         if error.kind() == ErrorKind::AuthenticationFailed
             || error.code().is_some_and(|code| DENIED.contains(&code))
+            || words.contains("without any password configured")
         {
             return Self::Denied(format!(
                 "{words}; look at the user and the password in redis.url"

@@ -56,7 +56,7 @@ use self::{
     wake::{Subscription, Wake, bring_news},
 };
 use super::{
-    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
+    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord, Lack,
     LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason, PauseTarget, Queue,
     QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement, Submission,
 };
@@ -263,16 +263,17 @@ impl Inspect for RedisQueue {
         self.wake.any(seen, at_most).await
     }
 
-    async fn ready(&self) -> Result<Vec<String>, QueueError> {
+    async fn ready(&self) -> Result<Vec<Lack>, QueueError> {
         let ready = wake::all_ready(&self.server).await?;
-        let mut lacks = self.server.full(&ready.shards, LOOK).await;
+        let full = self.server.full(&ready.shards, LOOK).await;
+        let mut lacks: Vec<Lack> = full.into_iter().map(Lack::Room).collect();
         if let Some(error) = ready.failure {
             let all = self.server.shards.all().len();
             let away = all - ready.shards.len();
             tracing::warn!(%error, "{away} of {all} shards do not answer");
-            lacks.push(format!(
+            lacks.push(Lack::Parts(format!(
                 "{away} of {all} shards do not answer: what lies in them is refused meanwhile"
-            ));
+            )));
         }
         Ok(lacks)
     }

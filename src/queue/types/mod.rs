@@ -6,7 +6,7 @@ mod record;
 mod status;
 mod submission;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 pub use self::{
     lane::{Drawn, LaneFilter, LanePolicy, LaneRecord, LaneRef, Limit, ParkReason, PauseTarget},
@@ -32,6 +32,22 @@ pub enum QueueError {
     /// call may work once that is mended.
     #[error("the queue cannot be used, its server refuses this process: {0}")]
     Denied(String),
+}
+
+/// What a queue that can be used lacks all the same, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// Parts of it do not answer.
+    Parts(String),
+    /// It has no room, or not everywhere: no more jobs are taken in there.
+    Room(String),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Parts(words) | Self::Room(words)) = self;
+        f.write_str(words)
+    }
 }
 
 /// A version of the queue, as of some read: anything newer is a change.

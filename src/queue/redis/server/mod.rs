@@ -138,7 +138,8 @@ impl Server {
         };
         let asked = servers.into_iter().map(|(name, node)| async move {
             let info = timeout(self.worker, node.info(&SECTIONS)).await;
-            (name, info.unwrap_or_else(|_| Err(overdue(self.worker))))
+            let info = info.unwrap_or_else(|_| Err(overdue_at(&name, self.worker)));
+            (name, info)
         });
         let (mut found, mut answers, mut away) = (Vec::new(), 0, None);
         for (name, info) in join_all(asked).await {
@@ -308,8 +309,9 @@ impl Server {
         match timeout(within, answer).await {
             Ok(answer) => answer,
             Err(_) => {
+                let server = self.topology.name_of(shard);
                 self.topology.doubt(shard, way);
-                Err(overdue(within))
+                Err(overdue_at(&server, within))
             }
         }
     }
@@ -378,6 +380,11 @@ struct Call<'a, A> {
 fn is_no_script(answer: &Value) -> bool {
     let no_script = Some(ServerErrorKind::NoScript);
     matches!(answer, Value::ServerError(error) if error.kind() == no_script)
+}
+
+fn overdue_at(server: &str, within: Duration) -> QueueError {
+    let words = format!("Redis at {server} did not answer within {} ms", within.as_millis());
+    QueueError::Unavailable(words)
 }
 
 fn overdue(within: Duration) -> QueueError {
