@@ -17,6 +17,7 @@ use jobs::contract::{
     Ports,
     ports::{Endpoints, Ledger, Mailboxes, Records, Suppressions},
 };
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::files::room_for;
 pub use self::roles::Roles;
@@ -130,22 +131,29 @@ impl App {
     }
 
     /// The same for a role, which waits for a while for what is out of reach: after a power cut a Redis
-    /// that reads its file takes longer to start than those who need it.
+    /// that reads its file takes longer to start than those who need it. Nothing when it was told to stop
+    /// meanwhile.
     ///
     /// # Errors
     ///
     /// Why one of them cannot be opened, or still not.
-    pub async fn open_patiently(config: Config) -> Result<Self, Failure> {
-        let began = Instant::now();
-        loop {
-            match Self::open(config.clone(), Embedded::No).await {
-                Err(failure) if failure.passes() && began.elapsed() < START_PATIENCE => {
-                    tracing::warn!(error = %failure, "cannot start yet; trying again");
-                    tokio::time::sleep(START_PAUSE).await;
+    pub async fn open_patiently(
+        config: Config,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Self>, Failure> {
+        let opening = async {
+            let began = Instant::now();
+            loop {
+                match Self::open(config.clone(), Embedded::No).await {
+                    Err(failure) if failure.passes() && began.elapsed() < START_PATIENCE => {
+                        tracing::warn!(error = %failure, "cannot start yet; trying again");
+                        tokio::time::sleep(START_PAUSE).await;
+                    }
+                    opened => return opened,
                 }
-                opened => return opened,
             }
-        }
+        };
+        shutdown.run_until_cancelled(Box::pin(opening)).await.transpose()
     }
 
     /// Brings the store to the schema of this program, and says what was done.

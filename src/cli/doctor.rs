@@ -7,7 +7,10 @@ use super::{Failure, Globals, Out, check_config::compare_hosts};
 use crate::{
     app::{Embedded, open_queue, open_store},
     config::Config,
-    queue::redis::{RedisQueue, Weight},
+    queue::{
+        Lack,
+        redis::{RedisQueue, Weight},
+    },
     resources::Declarations,
     scheduler::Crontab,
 };
@@ -38,6 +41,10 @@ struct Line {
 impl Line {
     fn ok(part: &'static str, what: impl Into<String>) -> Self {
         Self { level: Level::Ok, part, what: what.into(), remedy: None, code: 0 }
+    }
+
+    fn warning(part: &'static str, what: String) -> Self {
+        Self { level: Level::Warning, part, what, remedy: None, code: 0 }
     }
 
     fn problem(part: &'static str, failure: Failure) -> Self {
@@ -168,13 +175,23 @@ async fn queue(config: &Config) -> Vec<Line> {
             return lines;
         }
     }
-    let answers = async { Ok::<(), Failure>(open_queue(config).await?.ready().await?) };
-    lines.push(match answers.await {
-        Ok(()) if config.redis.url.is_empty() => {
-            Line::ok(PART, "embedded, for the processes of one host; it can be written to")
+    let answers = async { Ok::<_, Failure>(open_queue(config).await?.ready().await?) };
+    match answers.await {
+        Ok(_) if config.redis.url.is_empty() => {
+            lines.push(Line::ok(
+                PART,
+                "embedded, for the processes of one host; it can be written to",
+            ));
         }
-        Ok(()) => Line::ok(PART, "Redis answers, and every shard can be written to"),
-        Err(failure) => Line::problem(PART, failure),
-    });
+        Ok(lacks) if lacks.is_empty() => {
+            lines.push(Line::ok(PART, "Redis answers, and every shard can be written to"));
+        }
+        // A server without room is named above.
+        Ok(lacks) => {
+            let away = lacks.into_iter().filter(|lack| matches!(lack, Lack::Parts(_)));
+            lines.extend(away.map(|lack| Line::warning(PART, lack.to_string())));
+        }
+        Err(failure) => lines.push(Line::problem(PART, failure)),
+    }
     lines
 }

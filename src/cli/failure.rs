@@ -73,7 +73,7 @@ impl From<QueueError> for Failure {
         match error {
             QueueError::Unavailable(_) => Self::unavailable(error.to_string()),
             // Another schema, or no queue at all: `data_dir` or `redis.url` points to the wrong one.
-            QueueError::Unusable(_) => Self::config(error.to_string()),
+            QueueError::Unusable(_) | QueueError::Denied(_) => Self::config(error.to_string()),
         }
     }
 }

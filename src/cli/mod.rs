@@ -251,8 +251,11 @@ impl Globals {
         roles: Roles,
         out: &mut Out<'_>,
     ) -> Result<(), Failure> {
-        let app = App::open_patiently(self.read(flags)?).await?;
+        let config = self.read(flags)?;
+        // From here on: who waits for a server at the start can be told to stop, too.
+        let shutdown = signals::shutdown()?;
+        let Some(app) = App::open_patiently(config, &shutdown).await? else { return Ok(()) };
         let ready = |address| out.ready(address, None);
-        app.run_roles(roles, signals::shutdown()?, ready).await
+        app.run_roles(roles, shutdown, ready).await
     }
 }

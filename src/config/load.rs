@@ -156,7 +156,7 @@ impl Layers {
     pub fn read(&self) -> Result<Config, ConfigError> {
         let config: Config = serde_path_to_error::deserialize(Value::Table(self.table.clone()))
             .map_err(|e| {
-                let words = e.inner().to_string().trim().replace('\n', " ");
+                let words = in_words(e.inner().to_string().trim().replace('\n', " "));
                 ConfigError::Wrong(vec![self.wrong(e.path().to_string(), words)])
             })?;
         let mut ranges = Ranges::default();
@@ -196,6 +196,19 @@ impl Layers {
         self.from.insert(path.join("."), from.to_owned());
         Ok(())
     }
+}
+
+/// An error of the decoder without the names that only a programmer knows.
+fn in_words(error: String) -> String {
+    let most = |bits: u32| u64::MAX >> (64 - bits);
+    for bits in [8, 16, 32, 64] {
+        if let Some((got, rest)) = error.rsplit_once(&format!("expected u{bits}"))
+            && (rest.is_empty() || rest.starts_with(' '))
+        {
+            return format!("{got}expected a whole number from 0 to {}{rest}", most(bits));
+        }
+    }
+    error
 }
 
 /// `text` as a value of the type that `old` has.

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use futures::future::{BoxFuture, join_all};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
@@ -38,7 +41,8 @@ pub struct Check {
     probe: Probe,
 }
 
-type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+/// What it lacks all the same, or why it does not work.
+type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<String>, String>> + Send + Sync>;
 
 impl Check {
     /// A check by this name; the probe's error goes to the log, the name to whoever asks.
@@ -46,26 +50,37 @@ impl Check {
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        Self { name, probe: Arc::new(move || Box::pin(probe())) }
+        let all = move |probed: Result<(), String>| probed.map(|()| Vec::new());
+        Self { name, probe: Arc::new(move || Box::pin(probe().map(all))) }
     }
 
     /// The check that the queue can be reached and written to.
     pub fn of_queue(queue: &Arc<dyn Queue>) -> Self {
         let queue = Arc::clone(queue);
-        Self::new("queue", move || {
+        let probe = move || -> BoxFuture<'static, _> {
             let queue = Arc::clone(&queue);
-            async move { queue.ready().await.map_err(|e| e.to_string()) }
-        })
+            Box::pin(async move {
+                let lacks = queue.ready().await.map_err(|error| error.to_string())?;
+                Ok(lacks.iter().map(ToString::to_string).collect())
+            })
+        };
+        Self { name: "queue", probe: Arc::new(probe) }
     }
 
-    async fn passes(&self) -> bool {
+    /// What it lacks, if it works; nothing when it does not.
+    async fn passes(&self) -> Option<Vec<String>> {
         let words = match tokio::time::timeout(PATIENCE, (self.probe)()).await {
-            Ok(Ok(())) => return true,
+            Ok(Ok(lacks)) => {
+                for words in &lacks {
+                    tracing::warn!(check = self.name, error = words, "ready, but not for all");
+                }
+                return Some(lacks);
+            }
             Ok(Err(words)) => words,
             Err(_) => format!("no answer within {} ms", PATIENCE.as_millis()),
         };
         tracing::warn!(check = self.name, error = words, "not ready");
-        false
+        None
     }
 }
 
@@ -118,17 +133,26 @@ impl Admin {
 
     async fn readiness(&self) -> Response<Body> {
         let passed = join_all(self.checks.iter().map(Check::passes)).await;
-        let word = |passed| if passed { "ok" } else { "failed" };
+        let word = |passed: &Option<Vec<String>>| match passed {
+            Some(lacks) if lacks.is_empty() => "ok",
+            // Other processes lack the same: taken out of rotation, they would help nobody.
+            Some(_) => "degraded",
+            None => "failed",
+        };
         let mut checks: BTreeMap<&str, &str> =
-            self.checks.iter().zip(&passed).map(|(c, passed)| (c.name, word(*passed))).collect();
+            self.checks.iter().zip(&passed).map(|(c, passed)| (c.name, word(passed))).collect();
         let draining = self.draining.is_cancelled();
         if draining {
             checks.insert("draining", "failed");
         }
-        let ready = !draining && passed.into_iter().all(|passed| passed);
+        let ready = !draining && passed.iter().all(Option::is_some);
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body = json!({ "ready": ready, "checks": checks }).to_string();
-        answer(status, "application/json", body)
+        let mut body = json!({ "ready": ready, "checks": checks });
+        let warnings: Vec<String> = passed.into_iter().flatten().flatten().collect();
+        if !warnings.is_empty() {
+            body["warnings"] = json!(warnings);
+        }
+        answer(status, "application/json", body.to_string())
     }
 
     async fn exposition(&self) -> Response<Body> {

@@ -200,6 +200,11 @@ impl From<QueueError> for ApiError {
                 tracing::warn!(error = %error, "a request was refused: the queue is out of reach");
                 Self::unavailable()
             }
+            // The caller can do nothing about it, but once it is mended the same request is good.
+            QueueError::Denied(_) => {
+                tracing::error!(error = %error, "a request was refused: the queue refuses this process");
+                Self::unavailable()
+            }
             QueueError::Unusable(_) => {
                 tracing::error!(error = %error, "a request failed in the queue");
                 Self::internal()
@@ -219,6 +224,23 @@ impl From<Fault> for ApiError {
                 tracing::error!(error = %fault, "a request failed in the store");
                 Self::internal()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_queue_cannot_do_now_is_no_fault_of_ours() {
+        let rows = [
+            (QueueError::Unavailable("away".into()), ApiError::unavailable()),
+            (QueueError::Denied("WRONGPASS".into()), ApiError::unavailable()),
+            (QueueError::Unusable("another schema".into()), ApiError::internal()),
+        ];
+        for (error, expected) in rows {
+            assert_eq!(ApiError::from(error.clone()), expected, "{error}");
         }
     }
 }

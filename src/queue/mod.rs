@@ -27,6 +27,10 @@ pub use self::{answer::with_ids, config::QueueConfig, types::*};
 ///
 /// Every verb is one atomic step of the adapter, or a bounded series of such steps that may be
 /// repeated: a caller that gets [`QueueError::Unavailable`] may ask again.
+///
+/// An adapter of several parts, of which some do not answer, goes on with the others: what schedulers and
+/// workers do to all of them ([`Queue::claim`], [`Queue::extend`], [`Queue::settle`], [`Queue::promote`],
+/// [`Queue::rescue`], [`Queue::prune`], [`Inspect::untold`]) fails only when no part answers.
 #[async_trait]
 pub trait Queue: Inspect + Send + Sync {
     /// Takes jobs in: all of the submission or nothing. What is remembered as its answer has the ids
@@ -120,6 +124,7 @@ pub trait Inspect: Send + Sync {
     /// Waits until any job may have changed since `seen`, or `at_most` this long; the new version.
     async fn changed(&self, seen: Seen, at_most: Duration) -> Seen;
 
-    /// Proves that the queue can be reached and written to.
-    async fn ready(&self) -> Result<(), QueueError>;
+    /// Proves that the queue can be reached and written to, at least in part; answers with what it lacks
+    /// all the same.
+    async fn ready(&self) -> Result<Vec<Lack>, QueueError>;
 }

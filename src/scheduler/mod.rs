@@ -85,10 +85,10 @@ impl Scheduler {
     /// Tends the queue once and fires what is due now; a failure is logged when it begins and when
     /// it is over, not every second between.
     pub async fn turn(&self) {
-        let outcome = match self.tending.turn().await {
-            Ok(()) => self.cron.turn().await,
-            Err(error) => Err(error.to_string()),
-        };
+        let tended = self.tending.turn().await.map_err(|error| error.to_string());
+        // Its ticks go to the shards of its tenants, which may well take them.
+        let fired = self.cron.turn().await;
+        let outcome = tended.and(fired);
         match outcome {
             Err(words) if !self.failing.swap(true, Ordering::Relaxed) => {
                 warn!(error = %words, "the scheduler cannot do its work and keeps trying");

@@ -36,17 +36,15 @@ impl Tending {
         Self { config, queue, teller, max_crashes, pruned: Mutex::new(None) }
     }
 
-    /// One turn of each step.
+    /// One turn of each step, whatever became of those before it; the first failure.
     pub(super) async fn turn(&self) -> Result<(), QueueError> {
-        self.promote().await?;
-        self.rescue().await?;
+        let promoted = self.promote().await;
+        let rescued = self.rescue().await;
         // After that: what is quarantined has ended, and what a worker that vanished had stored was
         // perhaps not told.
-        self.teller.turn().await?;
-        if self.prune_is_due() {
-            self.prune().await?;
-        }
-        Ok(())
+        let told = self.teller.turn().await;
+        let pruned = if self.prune_is_due() { self.prune().await } else { Ok(()) };
+        promoted.and(rescued).and(told).and(pruned)
     }
 
     async fn promote(&self) -> Result<(), QueueError> {

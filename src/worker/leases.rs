@@ -100,7 +100,8 @@ impl Leases {
 
     fn told(&self, lease: LeaseRef, hold: Hold) {
         let interrupt = match hold {
-            Hold::Held => return,
+            // Until the next beat nobody else can have claimed a job that was not renewed, either.
+            Hold::Held | Hold::Unknown => return,
             Hold::CancelRequested => Interrupt::Cancel,
             Hold::Lost => Interrupt::Lost,
         };

@@ -56,7 +56,8 @@ impl Settler {
     ) -> Self {
         // Not bounded by itself: there are never more verdicts than a pool may hold jobs.
         let (inbox, ended) = mpsc::unbounded_channel();
-        tasks.spawn(store(queue, leases, teller, ended, drained));
+        let books = Books { queue, leases, teller, drained };
+        tasks.spawn(books.store(ended, tasks.clone()));
         Self { inbox }
     }
 
@@ -68,27 +69,69 @@ impl Settler {
     }
 }
 
-async fn store(
+/// Where verdicts are stored, and who has to know.
+#[derive(Clone)]
+struct Books {
     queue: Arc<dyn Queue>,
     leases: Leases,
     teller: Teller,
-    mut inbox: mpsc::UnboundedReceiver<Ended>,
     drained: CancellationToken,
-) {
-    let mut batch: Vec<Ended> = Vec::with_capacity(BATCH);
-    loop {
-        tokio::select! {
-            _ = inbox.recv_many(&mut batch, BATCH) => {}
-            () = drained.cancelled() => return,
+}
+
+impl Books {
+    /// Stores what comes, until all is drained.
+    async fn store(self, mut inbox: mpsc::UnboundedReceiver<Ended>, tasks: TaskTracker) {
+        let mut batch: Vec<Ended> = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                _ = inbox.recv_many(&mut batch, BATCH) => {}
+                () = self.drained.cancelled() => return,
+            }
+            let answers = insist(&*self.queue, &batch, &self.drained).await;
+            let left = self.close(&mut batch, answers);
+            if !left.is_empty() {
+                // A part of the queue does not answer: the verdicts of the others do not wait for it.
+                tasks.spawn(self.clone().store_later(left));
+            }
         }
-        let answers = insist(&*queue, &batch, &drained).await;
-        leases.forget(batch.iter().map(|ended| ended.job.lease));
-        batch.iter().zip(answers).for_each(|(ended, answer)| log(ended, answer));
-        if batch.iter().any(|ended| ended.job.callback) {
-            teller.wake();
+    }
+
+    /// Stores verdicts for which their part of the queue did not answer, once it does.
+    async fn store_later(self, mut left: Vec<Ended>) {
+        let mut pause = FIRST_PAUSE;
+        while !left.is_empty() {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = self.drained.cancelled() => return,
+            }
+            let answers = insist(&*self.queue, &left, &self.drained).await;
+            left = self.close(&mut left, answers);
         }
-        // Only now are they held no more: what may be claimed ahead is bounded by that.
-        batch.drain(..).for_each(|ended| drop((ended.share, ended.place)));
+    }
+
+    /// Takes note of what became of verdicts, and gives back those of which nobody can say yet.
+    fn close(&self, batch: &mut Vec<Ended>, answers: Vec<Settled>) -> Vec<Ended> {
+        let (mut left, mut over) = (Vec::new(), Vec::with_capacity(batch.len()));
+        let mut answers = answers.into_iter();
+        for ended in batch.drain(..) {
+            match answers.next() {
+                Some(Settled::Unknown) => left.push(ended),
+                // None: all is drained, and leases run out.
+                answer => over.push((ended, answer)),
+            }
+        }
+        self.leases.forget(over.iter().map(|(ended, _)| ended.job.lease));
+        if over.iter().any(|(ended, _)| ended.job.callback) {
+            self.teller.wake();
+        }
+        for (ended, answer) in over {
+            if let Some(answer) = answer {
+                log(&ended, answer);
+            }
+            // Only now is it held no more: what may be claimed ahead is bounded by that.
+            drop((ended.share, ended.place));
+        }
+        left
     }
 }
 
@@ -109,6 +152,8 @@ fn log(ended: &Ended, answer: Settled) {
             outcome = word(verdict),
             "the lease was lost before the verdict was stored"
         ),
+        // It is not over: the same is asked again.
+        Settled::Unknown => {}
     }
 }
 

@@ -180,3 +180,29 @@ async fn what_cannot_be_measured_is_refused() {
     assert!(err.contains("set redis.url"), "{err}");
     assert_eq!(refused(&["bench", "--jobs", "1"]).await.code, Some(2));
 }
+
+#[tokio::test]
+async fn the_shipped_user_may_play_a_part_and_is_told_which_rights_the_rest_needs() {
+    // Given a server on which we are the shipped user
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/redis/users.acl");
+    let server = redis::Private::start(&["--aclfile", file]).await;
+    server.ask::<()>("ACL SETUSER postrider on >s3cret").await.unwrap();
+    let url = format!("{}?user=postrider&pass=s3cret", server.url());
+    let bench = async |args: &[&str]| {
+        let mut command = command(args);
+        command.env("POSTRIDER_REDIS__URL", &url);
+        finish(command).await
+    };
+    // When a part of it enqueues, then it may;
+    bench(&["bench", "enqueue", "5"]).await.with(0);
+    // when it would have to remove its keys, it is told how it may,
+    let all = [&["bench", "--only", "life"][..], &SHORT].concat();
+    let refused = bench(&all).await.with(78);
+    let (_, rights) = refused.err.split_once("redis-cli ").unwrap();
+    let (rights, _) = rights.split_once(';').unwrap();
+    // and then it may.
+    server.ask::<()>(rights).await.unwrap();
+    bench(&all).await.with(0);
+    let left = server.keys().await;
+    assert!(left.iter().all(|key| key.starts_with("postrider:bench:")), "{left:?}");
+}

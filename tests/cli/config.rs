@@ -55,12 +55,12 @@ fn an_empty_variable_is_an_empty_list() {
 /// What a wrong file says: the option, what was expected, what was got; and never less.
 #[test]
 fn a_wrong_file_names_itself_the_option_and_what_was_expected() {
-    let cases: [(&str, &[&str]); 8] = [
+    let cases: [(&str, &[&str]); 9] = [
         ("colour = 'red'", &["colour", "unknown field"]),
         ("[limits]\ncolour = 1", &["limits", "unknown field `colour`", "mailbox"]),
         (
             "[limits]\nmailbox_in_flight = 'two'",
-            &["limits.mailbox_in_flight", "expected u32", "two"],
+            &["limits.mailbox_in_flight", "expected a whole number from 0 to 4294967295", "two"],
         ),
         ("[limits]\nmailbox = ['2/fortnight']", &["limits.mailbox", "60/min", "2/fortnight"]),
         (
@@ -68,6 +68,10 @@ fn a_wrong_file_names_itself_the_option_and_what_was_expected() {
             &["limits.mailbox_in_flight", "expected 1 to", "got 0"],
         ),
         ("limits = 3", &["limits", "integer `3`"]),
+        (
+            "[redis]\nshards = 99999999",
+            &["redis.shards", "99999999", "expected a whole number from 0 to 65535"],
+        ),
         ("[scheduler]\ntick = '5'", &["scheduler.tick", "30s", "\"5\""]),
         ("[scheduler]\ntick = '1ms'", &["scheduler.tick", "expected 100ms to 1m", "got 1ms"]),
     ];
@@ -84,7 +88,11 @@ fn a_wrong_file_names_itself_the_option_and_what_was_expected() {
 fn a_wrong_variable_names_itself() {
     let cases = [
         ("POSTRIDER_LIMITS__MAILBOX_IN_FLIGHT", "two", "expected a whole number, got \"two\""),
-        ("POSTRIDER_LIMITS__MAILBOX_IN_FLIGHT", "-1", "expected u32"),
+        (
+            "POSTRIDER_LIMITS__MAILBOX_IN_FLIGHT",
+            "-1",
+            "expected a whole number from 0 to 4294967295",
+        ),
         ("POSTRIDER_LIMITS__MAILBOX_IN_FLIGHT", "0", "expected 1 to 100, got 0"),
         ("POSTRIDER_LIMITS__MAILBOX", "5/s,rubbish", "rubbish"),
         ("POSTRIDER_LIMITS__COLOUR", "red", "unknown field `colour`"),

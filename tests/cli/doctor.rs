@@ -108,3 +108,20 @@ async fn a_server_out_of_reach_and_a_wrong_url_have_codes_of_their_own() {
     );
     assert!(!wrong.out.contains("hunter2") && !wrong.err.contains("hunter2"), "{wrong:?}");
 }
+
+#[tokio::test]
+async fn a_full_server_is_not_called_well() {
+    // given a server with the shipped settings that uses more than it may
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/redis/redis.conf");
+    let server = Private::start(&[file]).await;
+    server.configure("maxmemory", "500kb").await;
+
+    // when
+    let said = doctor(&server.url(), &[]).await.with(0);
+
+    // then
+    let queue: Vec<&str> = said.out.lines().filter(|line| line.contains("queue")).collect();
+    assert!(queue.len() == 1 && queue[0].starts_with("warning"), "{said:?}");
+    assert!(queue[0].contains("of its maxmemory, from 80 % on it takes no more jobs"), "{said:?}");
+    assert!(said.out.contains("raise maxmemory"), "{said:?}");
+}

@@ -1,11 +1,12 @@
 //! One role a process, keys and files, and the second signal.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use jobs::contract::ports::Phase;
 use postrider::mail::{Act, Rehearsal, Script};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::program::{Up, command, finish, mails, path, run, signal};
 
@@ -124,4 +125,35 @@ async fn a_revoked_key_and_a_wrong_file_are_said_in_a_sentence() {
         wrong.err.contains("--queues: worker.queues: expected some of bulk-update"),
         "{wrong:?}"
     );
+}
+
+#[tokio::test]
+async fn a_role_that_waits_for_its_queue_at_the_start_can_be_told_to_stop() {
+    // Given a store that is ready, and nobody where the queue should be
+    let dir = TempDir::new().unwrap();
+    let data = path(dir.path()).to_owned();
+    let mut migrate = command(&["migrate", "--data", &data]);
+    migrate.env("POSTRIDER_SECRET_KEY", SECRET);
+    finish(migrate).await.with(0);
+    for role in ["serve", "worker", "scheduler"] {
+        let mut waiting = command(&[role, "--data", &data]);
+        let nobody = format!("redis+unix://{data}/nobody");
+        waiting.env("POSTRIDER_SECRET_KEY", SECRET).env("POSTRIDER_REDIS__URL", nobody);
+        let mut waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(waiting.stderr.take().unwrap()).lines();
+        let said = async {
+            while let Some(line) = log.next_line().await.unwrap() {
+                if line.contains("cannot start yet") {
+                    return line;
+                }
+            }
+            panic!("{role} did not wait");
+        };
+        // It says which server it waits for.
+        assert!(said.await.contains("/nobody: "), "{role}");
+        // When it is asked to stop, then it ends well.
+        signal(&waiting, "TERM").await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), waiting.wait()).await;
+        assert_eq!(ended.unwrap().unwrap().code(), Some(0), "{role}");
+    }
 }

@@ -78,6 +78,24 @@ async fn readiness_names_what_fails() {
 }
 
 #[tokio::test]
+async fn a_queue_that_lacks_something_is_ready_and_says_what() {
+    // Given a queue that takes no more jobs, or has parts that are away: other processes help nobody
+    let house = House::open().await;
+    let office = Office::of(&house).await;
+    house.queue.set_above_mark(true);
+
+    // When, then
+    let degraded = json!({
+        "ready": true,
+        "checks": {"queue": "degraded", "store": "ok"},
+        "warnings": ["it takes no more jobs"],
+    });
+    assert_eq!(office.ready().await, (200, degraded));
+    house.queue.set_above_mark(false);
+    assert_eq!(office.ready().await.1["checks"]["queue"], "ok");
+}
+
+#[tokio::test]
 async fn who_drains_is_not_ready() {
     let house = House::open().await;
     let office = Office::of(&house).await;

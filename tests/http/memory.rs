@@ -11,9 +11,9 @@ use bytes::Bytes;
 use jobs::contract::{Cursor, JobId, Moment, TenantId};
 use postrider::queue::{
     Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Idempotency, Inspect, JobFilter,
-    JobRecord, LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, NewJob, ParkReason,
-    PauseTarget, Queue, QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement,
-    Status, Submission, Waiting, with_ids,
+    JobRecord, Lack, LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, NewJob,
+    ParkReason, PauseTarget, Queue, QueueError, QueueRecord, Rescued, Retention, Seen, Settled,
+    Settlement, Status, Submission, Waiting, with_ids,
 };
 use tokio::sync::watch;
 
@@ -328,7 +328,8 @@ impl Inspect for Memory {
         Seen(*self.version.borrow())
     }
 
-    async fn ready(&self) -> Result<(), QueueError> {
-        self.reach().map(drop)
+    async fn ready(&self) -> Result<Vec<Lack>, QueueError> {
+        let full = self.reach()?.above_mark;
+        Ok(full.then(|| Lack::Room("it takes no more jobs".into())).into_iter().collect())
     }
 }

@@ -22,8 +22,9 @@ use postrider::{
     limits::{EndpointPace, Limits, Rates},
     queue::{
         Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
-        LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason, PauseTarget,
-        Queue, QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement, Submission,
+        Lack, LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason,
+        PauseTarget, Queue, QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement,
+        Submission,
     },
     scheduler::{Crontab, Scheduler, SchedulerConfig, SchedulerDeps, Ticks},
 };
@@ -159,6 +160,8 @@ pub(crate) struct IntakeQueue {
     pub(crate) prunes: Mutex<Vec<u32>>,
     pub(crate) calls: Mutex<Vec<&'static str>>,
     pub(crate) away: Mutex<bool>,
+    /// The steps that fail, while submissions are taken in.
+    pub(crate) failing: Mutex<Vec<&'static str>>,
 }
 
 impl IntakeQueue {
@@ -174,9 +177,17 @@ impl IntakeQueue {
         }
     }
 
-    fn step(&self, name: &'static str, answers: &Mutex<Vec<u32>>) -> Result<u32, QueueError> {
+    fn call(&self, name: &'static str) -> Result<(), QueueError> {
         self.reach()?;
         self.calls.lock().unwrap().push(name);
+        match self.failing.lock().unwrap().contains(&name) {
+            true => Err(QueueError::Unavailable("a step fails".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn step(&self, name: &'static str, answers: &Mutex<Vec<u32>>) -> Result<u32, QueueError> {
+        self.call(name)?;
         let mut answers = answers.lock().unwrap();
         Ok(if answers.is_empty() { 0 } else { answers.remove(0) })
     }
@@ -214,8 +225,7 @@ impl Queue for IntakeQueue {
     }
 
     async fn rescue(&self, _: u32, _: u32) -> Result<Vec<Rescued>, QueueError> {
-        self.reach()?;
-        self.calls.lock().unwrap().push("rescue");
+        self.call("rescue")?;
         let mut answers = self.rescues.lock().unwrap();
         Ok(if answers.is_empty() { Vec::new() } else { answers.remove(0) })
     }
@@ -292,7 +302,7 @@ impl Inspect for IntakeQueue {
     }
 
     async fn untold(&self, _: u32) -> Result<Vec<JobRecord>, QueueError> {
-        self.reach()?;
+        self.call("untold")?;
         Ok(Vec::new())
     }
 
@@ -308,8 +318,8 @@ impl Inspect for IntakeQueue {
         seen
     }
 
-    async fn ready(&self) -> Result<(), QueueError> {
-        self.reach()
+    async fn ready(&self) -> Result<Vec<Lack>, QueueError> {
+        self.reach().map(|()| Vec::new())
     }
 }
 

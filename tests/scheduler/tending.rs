@@ -7,7 +7,7 @@ use postrider::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::fakes::{Fleet, SetClock, config};
+use super::fakes::{Fleet, SetClock, config, entry};
 
 fn count(fleet: &Fleet, step: &str) -> usize {
     fleet.queue.calls.lock().unwrap().iter().filter(|call| **call == step).count()
@@ -84,4 +84,26 @@ async fn it_runs_until_it_is_told_to_stop_and_outlives_a_queue_that_is_away() {
     tokio::join!(scheduler.run(shutdown), watch);
     // Then it has done its work, and ends.
     assert!(count(&fleet, "promote") >= 1);
+}
+
+#[tokio::test]
+async fn a_step_that_fails_keeps_neither_the_others_nor_the_crontab_from_their_turn() {
+    let all = ["promote", "rescue", "untold", "prune"];
+    for failing in all.map(|one| vec![one]).into_iter().chain([all.to_vec()]) {
+        // Given a queue in which a step fails, or all do
+        let fleet = Fleet::default();
+        let clock = SetClock::at("2026-06-10T10:00:30Z");
+        let scheduler = fleet.scheduler(&entry("every-minute", "* * * * *", "all"), &clock);
+        *fleet.queue.failing.lock().unwrap() = failing.clone();
+        // When the scheduler takes a turn, and another one a minute later
+        scheduler.turn().await;
+        clock.step(60_000);
+        scheduler.turn().await;
+        // Then every step was tried in both, and the minute has fired.
+        for step in all {
+            let least = if step == "prune" && !failing.contains(&step) { 1 } else { 2 };
+            assert!(count(&fleet, step) >= least, "{step} without {failing:?}");
+        }
+        assert_eq!(fleet.ticks_of("every-minute").len(), 1, "without {failing:?}");
+    }
 }

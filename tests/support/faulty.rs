@@ -1,8 +1,9 @@
 //! A queue whose answers can be made to fail, in front of a real one.
 
 use std::{
+    collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use jobs::contract::{Cursor, JobId, Moment, TenantId};
 use postrider::queue::{
-    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
+    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord, Lack,
     LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason, PauseTarget, Queue,
     QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement, Submission,
 };
@@ -23,6 +24,8 @@ pub struct Faults {
     pub settlements: AtomicU32,
     /// So many notes more that an end was told are refused.
     pub tellings: AtomicU32,
+    /// The part of the queue in which these jobs lie does not answer what becomes of them.
+    pub silent: Mutex<HashSet<JobId>>,
     /// Renewals do not get through.
     pub renewals: AtomicBool,
 }
@@ -67,7 +70,14 @@ impl Queue for Faulty {
         if left.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok() {
             return away();
         }
-        self.inner.settle(settlements).await
+        let silent = self.faults.silent.lock().unwrap().clone();
+        let heard = settlements.iter().filter(|s| !silent.contains(&s.lease.id)).cloned();
+        let mut answers = self.inner.settle(heard.collect()).await?.into_iter();
+        let answer = |settlement: &Settlement| match silent.contains(&settlement.lease.id) {
+            true => Settled::Unknown,
+            false => answers.next().expect("there is an answer for each"),
+        };
+        Ok(settlements.iter().map(answer).collect())
     }
 
     async fn checkpoint(&self, lease: &LeaseRef, cursor: &Cursor) -> Answer<bool> {
@@ -157,7 +167,7 @@ impl Inspect for Faulty {
         self.inner.changed(seen, at_most).await
     }
 
-    async fn ready(&self) -> Answer<()> {
+    async fn ready(&self) -> Answer<Vec<Lack>> {
         self.inner.ready().await
     }
 }

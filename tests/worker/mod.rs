@@ -276,6 +276,30 @@ async fn a_second_attempt_goes_on_from_the_cursor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_whose_part_of_the_queue_is_silent_holds_up_no_other() {
+    // given two jobs, of which one lies where nobody answers
+    let rig = Rig::new("silent-part").await;
+    let silent = rig.submit::<Spawned>().await;
+    rig.silence([silent]);
+    let workers = rig.work();
+    let stage = stage("silent-part");
+    eventually("its run ends", || stage.ended.load(SeqCst) == 1).await;
+    // when more come, then they are done
+    for _ in 0..3 {
+        let other = rig.submit::<Spawned>().await;
+        assert_eq!(rig.finished(other).await.status, Status::Completed);
+    }
+    let all = rig.jobs().await;
+    let left = all.iter().find(|job| job.id == silent).unwrap();
+    assert_eq!(left.status, Status::Processing);
+    // and its own verdict is stored once there is an answer.
+    rig.silence([]);
+    let job = rig.finished(silent).await;
+    assert_eq!((job.status, job.attempt), (Status::Completed, 1));
+    workers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_verdict_is_stored_though_the_queue_was_away() {
     // given a queue that refuses the first three settlements
     let rig = Rig::new("insist").await.refuse_settlements(3);

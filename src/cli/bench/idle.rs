@@ -64,7 +64,7 @@ fn program(ground: &Ground, dir: &Path, command: &str) -> Result<Command, Failur
         own.map_err(|e| Failure::unavailable(format!("this program cannot be found: {e}")))?;
     let (url, prefix) = match &ground.address {
         Address::Redis { url, prefix } => (url.as_str(), prefix.as_str()),
-        Address::Sqlite { .. } => ("", "postrider-bench"),
+        Address::Sqlite { .. } => ("", "postrider:bench"),
     };
     let mut program = Command::new(own);
     program

@@ -30,7 +30,7 @@ pub struct Where {
     #[arg(long, value_enum, default_value_t = Adapter::Redis)]
     pub queue: Adapter,
     /// What its keys in Redis begin with.
-    #[arg(long, default_value = "postrider-bench", value_name = "TEXT")]
+    #[arg(long, default_value = "postrider:bench", value_name = "TEXT")]
     pub prefix: String,
 }
 

@@ -58,7 +58,8 @@ impl Place {
                 format!("Redis {}, {which}", server.version().await?)
             }
         };
-        let mark = format!("postrider-bench-{}", ulid::Ulid::generate());
+        // Below the prefix to which the shipped user is confined.
+        let mark = format!("postrider:bench-{}", ulid::Ulid::generate());
         let config_file = globals.config.clone();
         let (grounds, postgres) = (AtomicU32::new(0), OnceCell::new());
         Ok(Self { config, config_file, mark, grounds, words, redis, postgres, dir })
@@ -132,7 +133,7 @@ impl Place {
 
     /// What the schemas of this run begin with.
     fn schema_mark(&self) -> String {
-        self.mark.to_lowercase().replace('-', "_")
+        self.mark.to_lowercase().replace(['-', ':'], "_")
     }
 
     /// Removes all that this run left on servers.
@@ -155,7 +156,10 @@ impl Redis {
         } else {
             (config.redis.url.clone(), None)
         };
-        Ok(Self { server: Server::connect(&url).await?, url, own })
+        let server = Server::connect(&url).await?;
+        // What it leaves is found by SCAN: without that right nothing is begun.
+        server.can_clear().await?;
+        Ok(Self { server, url, own })
     }
 }
 

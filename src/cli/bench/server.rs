@@ -18,6 +18,9 @@ const ANSWER: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 /// Keys looked at by one SCAN.
 const SCAN: u32 = 1_000;
+/// What to do for a user who may do no more than the shipped one.
+const RIGHTS: &str = "bench needs more rights than Postrider: redis-cli ACL SETUSER postrider +scan \
+     +script|load +incr +incrby +lpop +pexpire; or let it start a server of its own (redis.url empty)";
 /// Calls that take longer are remembered by a server of our own, in µs, and how many of them.
 const SLOW_US: u32 = 500;
 const SLOW_KEPT: u32 = 2_000;
@@ -61,6 +64,13 @@ impl Server {
     async fn info(&self, section: &str) -> Result<String, Failure> {
         let mut connection = self.connection.clone();
         Ok(redis::cmd("INFO").arg(section).query_async(&mut connection).await?)
+    }
+
+    /// Fails where keys may not be looked for.
+    pub(super) async fn can_clear(&self) -> Result<(), Failure> {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(0).arg("MATCH").arg("postrider:bench-").arg("COUNT").arg(1);
+        Ok(scan.query_async::<()>(&mut self.connection.clone()).await?)
     }
 
     /// Removes all keys below a prefix, in bounded steps, and waits until their memory is free.
@@ -125,7 +135,11 @@ fn field(info: &str, name: &str) -> f64 {
 
 impl From<redis::RedisError> for Failure {
     fn from(error: redis::RedisError) -> Self {
-        Self::unavailable(format!("the Redis server that is measured: {error}"))
+        let words = format!("the Redis server that is measured: {error}");
+        if error.code() == Some("NOPERM") {
+            return Self::config(format!("{words}; {RIGHTS}"));
+        }
+        Self::unavailable(words)
     }
 }
 

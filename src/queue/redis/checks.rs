@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::queue::QueueError;
+
 /// The oldest version that knows all that the scripts use.
 const OLDEST: u32 = 7;
 
@@ -27,6 +29,22 @@ pub struct Finding {
     pub remedy: &'static str,
 }
 
+impl Finding {
+    /// A server does not answer, while another of the same cluster does.
+    pub(super) fn out_of_reach(server: &str, error: &QueueError) -> Self {
+        let words = error.to_string();
+        // It is named already.
+        let words =
+            words.split_once(&format!("Redis at {server}: ")).map_or(&*words, |(_, why)| why);
+        Self {
+            weight: Weight::Warns,
+            server: server.to_owned(),
+            what: format!("the server does not answer ({words})"),
+            remedy: "start it, or give it a replica that takes over: what lies on it is refused until then",
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redis at {}: {}; {}", self.server, self.what, self.remedy)
@@ -43,6 +61,8 @@ pub(super) struct Circumstances {
     /// Submissions wait for a replica.
     pub(super) replicated: bool,
     pub(super) shards: usize,
+    /// The part of its memory from which on it takes no more jobs.
+    pub(super) high_water: f64,
     /// How many servers take jobs.
     pub(super) servers: usize,
 }
@@ -50,6 +70,23 @@ pub(super) struct Circumstances {
 /// A field of `INFO`.
 pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Says so when a server uses more than its part; one without `maxmemory` never does.
+pub(super) fn over(info: &str, high_water: f64) -> Option<String> {
+    let number = |name: &str| field(info, name)?.parse::<u64>().ok();
+    let (used, most) = (number("used_memory")?, number("maxmemory")?);
+    // Bytes as floating-point numbers: exact up to 8 PiB.
+    #[allow(clippy::cast_precision_loss, reason = "nobody minds a byte in a petabyte")]
+    let part = if most == 0 { 0.0 } else { used as f64 / most as f64 };
+    (part >= high_water).then(|| {
+        format!(
+            "Redis uses {:.0} % of its maxmemory, from {:.0} % on it takes no more jobs \
+             (redis.high_water)",
+            part * 100.0,
+            high_water * 100.0
+        )
+    })
 }
 
 /// All that is to be said about a server, by what it says in `INFO`.
@@ -65,6 +102,11 @@ pub(super) fn findings(server: &str, info: &str, here: &Circumstances) -> Vec<Fi
 type Words = (String, &'static str);
 
 fn losses(info: &str, here: &Circumstances) -> Vec<Words> {
+    if field(info, "redis_mode") == Some("sentinel") {
+        // Whatever else it says is not about a server that keeps anything.
+        let what = "it is a sentinel, which takes no jobs".to_owned();
+        return vec![(what, "write redis+sentinel://…/master-name in redis.url")];
+    }
     let mut found = Vec::new();
     let version = field(info, "redis_version").unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
@@ -106,6 +148,14 @@ fn warnings(info: &str, here: &Circumstances) -> Vec<Words> {
         }
     };
     let is = |name: &str, value: &str| field(info, name) == Some(value);
+    if let Some(words) = over(info, here.high_water) {
+        warn(
+            true,
+            &words,
+            "make room: raise maxmemory, run more workers, or keep finished jobs for less long \
+             (scheduler.keep)",
+        );
+    }
     warn(
         is("aof_enabled", "0"),
         "the server keeps no append-only file: a crash of it loses acknowledged jobs",
@@ -143,13 +193,20 @@ fn warnings(info: &str, here: &Circumstances) -> Vec<Words> {
 mod tests {
     use super::*;
 
-    const HERE: Circumstances =
-        Circumstances { local: false, cluster: false, replicated: false, shards: 1, servers: 1 };
+    const HERE: Circumstances = Circumstances {
+        local: false,
+        cluster: false,
+        replicated: false,
+        shards: 1,
+        high_water: 0.8,
+        servers: 1,
+    };
 
     /// A server about which there is nothing to say, but for these fields.
     fn info(changed: &[(&str, &str)]) -> String {
         let mut fields = vec![
             ("redis_version", "7.2.4"),
+            ("used_memory", "10"),
             ("maxmemory", "1000"),
             ("maxmemory_policy", "noeviction"),
             ("aof_enabled", "1"),
@@ -182,6 +239,19 @@ mod tests {
         assert_eq!(said(&[("maxmemory", "0")], &local), []);
     }
 
+    fn memory(used: u64, most: u64) -> String {
+        format!("# Memory\r\nused_memory:{used}\r\nmaxmemory:{most}\r\n")
+    }
+
+    #[test]
+    fn the_mark_is_a_part_of_maxmemory() {
+        assert_eq!(over(&memory(79, 100), 0.8), None);
+        let words = over(&memory(80, 100), 0.8).unwrap();
+        assert!(words.contains("uses 80 % of its maxmemory"), "{words}");
+        assert_eq!(over(&memory(1 << 40, 0), 0.8), None);
+        assert_eq!(over("", 0.8), None);
+    }
+
     #[test]
     fn a_server_that_would_lose_jobs_is_named_with_what_to_do() {
         let rows = [
@@ -197,6 +267,10 @@ mod tests {
             assert_eq!((found.len(), found[0].0), (1, Weight::Loses), "{found:?}");
             assert!(found[0].1.starts_with("Redis at h:1: ") && found[0].1.contains(words));
         }
+        let sentinel =
+            findings("h:26379", "redis_version:7.0.15\r\nredis_mode:sentinel\r\n", &HERE);
+        assert_eq!((sentinel.len(), sentinel[0].weight), (1, Weight::Loses));
+        assert!(sentinel[0].to_string().contains("write redis+sentinel://"), "{sentinel:?}");
         let cluster = Circumstances { cluster: true, shards: 8, servers: 3, ..HERE };
         assert!(said(&[], &cluster)[0].1.contains("no node of a cluster"));
         assert_eq!(findings("h:1", "", &HERE)[0].weight, Weight::Loses);
@@ -211,6 +285,8 @@ mod tests {
             (("aof_last_write_status", "err"), &HERE, "could not write its append-only file"),
             (("rdb_last_bgsave_status", "err"), &HERE, "its last snapshot"),
             (("maxmemory", "0"), &HERE, "has no maxmemory"),
+            (("used_memory", "800"), &HERE, "uses 80 % of its maxmemory, from 80 % on it takes no"),
+            (("used_memory", "1770"), &HERE, "uses 177 % of its maxmemory"),
             (("connected_slaves", "0"), &replicated, "no replica is connected"),
             (("cluster_enabled", "1"), &cluster, "more nodes than the queue has shards"),
         ];

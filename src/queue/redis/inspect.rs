@@ -8,6 +8,7 @@ use super::{
     keys::{SEPARATOR, short},
     record::{self, LaneView},
     reply::{Fields, parsed},
+    rounds::Rounds,
     scripts::{JOB, JOBS, LANES_PAGE, QUEUES, UNTOLD},
     server::{Patience, Server},
 };
@@ -79,22 +80,28 @@ async fn jobs_of(
 }
 
 /// Finished jobs whose end is still to be told.
-pub(super) async fn untold(server: &Server, max: u32) -> Result<Vec<JobRecord>, QueueError> {
+pub(super) async fn untold(
+    server: &Server,
+    rounds: &Rounds,
+    max: u32,
+) -> Result<Vec<JobRecord>, QueueError> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    for shard in server.shards.all() {
-        let most = (max - found.len()).min(PAGE);
-        if most == 0 {
-            break;
-        }
-        let answer = server.call(&UNTOLD, shard, Patience::Worker, &[most.to_string()]).await?;
-        let mut fields = Fields::of(answer)?;
-        let now = fields.moment()?;
-        for row in fields.rows() {
-            found.push(record::job(row?, now)?);
-        }
-    }
+    let most = [max.min(PAGE).to_string()];
+    let pages = rounds.all(server, |shard| untold_of(server, shard, &most)).await?;
+    let mut found: Vec<_> = pages.into_iter().flat_map(|(_, page)| page).collect();
+    found.truncate(max);
     Ok(found)
+}
+
+async fn untold_of(
+    server: &Server,
+    shard: usize,
+    most: &[String],
+) -> Result<Vec<JobRecord>, QueueError> {
+    let answer = server.call(&UNTOLD, shard, Patience::Worker, most).await?;
+    let mut fields = Fields::of(answer)?;
+    let now = fields.moment()?;
+    fields.rows().map(|row| record::job(row?, now)).collect()
 }
 
 fn matches(job: &JobRecord, filter: &JobFilter) -> bool {

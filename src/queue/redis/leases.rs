@@ -1,14 +1,16 @@
 //! Leases: renewing them, saying under one how far a job has got, and taking jobs back when theirs ran
 //! out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::join_all;
 use jobs::contract::{Cursor, End, Facts, JobId, Moment, Retry, TenantId, judge};
 
 use super::{
     error::corrupt,
     keys::{job_of, short},
     reply::{Fields, number},
+    rounds::Rounds,
     scripts::{CHECKPOINT, EXPIRED, EXTEND},
     server::{Patience, Server},
     settle::{Became, Order, carry_out},
@@ -19,41 +21,81 @@ use crate::queue::{Hold, LeaseRef, QueueError, Rescued, Status, ending::Ending};
 /// Leases that one script call renews, or jobs that it takes back, at most.
 const BATCH: usize = 100;
 
-/// Renews leases by `lease` from now.
+/// A lease of a shard: its index among those that are renewed, its job and its fence there.
+type OfShard = (usize, JobId, u64);
+
+/// Renews leases by `lease` from now, in each shard by itself. `Unknown` where a shard does not answer;
+/// an error only when none does.
 pub(super) async fn extend(
     server: &Server,
     leases: &[LeaseRef],
     lease: Duration,
 ) -> Result<Vec<Hold>, QueueError> {
     let mut holds = vec![Hold::Lost; leases.len()];
-    for shard in server.shards.all() {
-        let of_shard = leases.iter().enumerate().filter_map(|(index, lease)| {
-            let (of, fence) = server.shards.of_lease(lease)?;
-            (of == shard).then_some((index, lease.id, fence))
-        });
-        let mut left: Vec<_> = of_shard.collect();
+    let mut shards: BTreeMap<usize, Vec<OfShard>> = BTreeMap::new();
+    for (index, lease) in leases.iter().enumerate() {
+        if let Some((shard, fence)) = server.shards.of_lease(lease) {
+            shards.entry(shard).or_default().push((index, lease.id, fence));
+        }
+    }
+    let calls = shards.into_iter().map(|(shard, mut left)| async move {
         left.sort_unstable_by_key(|(_, id, _)| *id);
-        while !left.is_empty() {
-            let batch: Vec<_> = left.drain(..next_batch(&left)).collect();
-            let mut arguments = vec![lease.as_millis().to_string()];
-            for (_, id, fence) in &batch {
-                arguments.extend([short(*id), fence.to_string()]);
+        let answer = extend_in(server, shard, &left, lease).await;
+        (left, answer)
+    });
+    let (mut answers, mut failure) = (0, None);
+    for (left, answer) in join_all(calls).await {
+        match answer {
+            Ok(said) => {
+                answers += 1;
+                left.iter().zip(said).for_each(|((index, ..), hold)| holds[*index] = hold);
             }
-            let answer = server.call(&EXTEND, shard, Patience::Worker, &arguments).await?;
-            for ((index, ..), word) in batch.iter().zip(Fields::of(answer)?.texts()) {
-                holds[*index] = match word?.as_str() {
-                    "held" => Hold::Held,
-                    "cancel" => Hold::CancelRequested,
-                    _ => Hold::Lost,
-                };
+            Err(error) => {
+                left.iter().for_each(|(index, ..)| holds[*index] = Hold::Unknown);
+                failure = Some(error);
             }
         }
+    }
+    match failure {
+        Some(error) if answers == 0 => Err(error),
+        Some(error) => {
+            tracing::warn!(%error, "leases of a shard could not be renewed; those of the others were");
+            Ok(holds)
+        }
+        None => Ok(holds),
+    }
+}
+
+/// Renews leases of one shard, which are sorted by their jobs.
+async fn extend_in(
+    server: &Server,
+    shard: usize,
+    leases: &[OfShard],
+    lease: Duration,
+) -> Result<Vec<Hold>, QueueError> {
+    let mut holds = Vec::with_capacity(leases.len());
+    let mut left = leases;
+    while !left.is_empty() {
+        let (batch, rest) = left.split_at(next_batch(left));
+        let mut arguments = vec![lease.as_millis().to_string()];
+        for (_, id, fence) in batch {
+            arguments.extend([short(*id), fence.to_string()]);
+        }
+        let answer = server.call(&EXTEND, shard, Patience::Worker, &arguments).await?;
+        for word in Fields::of(answer)?.texts() {
+            holds.push(match word?.as_str() {
+                "held" => Hold::Held,
+                "cancel" => Hold::CancelRequested,
+                _ => Hold::Lost,
+            });
+        }
+        left = rest;
     }
     Ok(holds)
 }
 
 /// How many leases one call renews. One lease may hold jobs of a bundle: these are not parted.
-fn next_batch(leases: &[(usize, JobId, u64)]) -> usize {
+fn next_batch(leases: &[OfShard]) -> usize {
     let head =
         |index: usize| leases.get(index).and_then(|(_, id, _)| id.place()).map(|(head, _)| head);
     let mut end = BATCH.min(leases.len());
@@ -80,27 +122,40 @@ pub(super) async fn checkpoint(
 /// each verdict is carried out only if the lease still is over.
 pub(super) async fn rescue(
     server: &Server,
+    rounds: &Rounds,
     max: u32,
     max_crashes: u32,
 ) -> Result<Vec<Rescued>, QueueError> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
     let mut rescued = Vec::new();
-    for shard in server.shards.all() {
-        loop {
-            let left = (max as usize).saturating_sub(rescued.len()).min(BATCH);
-            if left == 0 {
-                return Ok(rescued);
-            }
-            let expired = expired(server, shard, left).await?;
-            let all = expired.len() < left;
-            let before = rescued.len();
-            rescued.extend(take_back(server, shard, expired, max_crashes).await?);
-            // Where others were faster, they may be at it still.
-            if all || rescued.len() == before {
-                break;
-            }
+    loop {
+        let mut left = max - rescued.len();
+        let most = left.min(BATCH);
+        if most == 0 {
+            return Ok(rescued);
+        }
+        let named = match rounds.all(server, |shard| expired(server, shard, most)).await {
+            Err(error) if rescued.is_empty() => return Err(error),
+            // What was taken back before is to be told.
+            Err(_) => return Ok(rescued),
+            Ok(named) => named,
+        };
+        let more = named.iter().any(|(_, expired)| expired.len() == most);
+        let mut taking = Vec::new();
+        for (shard, mut expired) in named {
+            expired.truncate(left);
+            left -= expired.len();
+            taking.push((shard, take_back(server, shard, expired, max_crashes)));
+        }
+        let before = rescued.len();
+        // A shard that failed meanwhile is left for the next beat.
+        let taken = rounds.each(server, taking).await.unwrap_or_default();
+        rescued.extend(taken.into_iter().flat_map(|(_, taken)| taken));
+        // Where others were faster, they may be at it still.
+        if !more || rescued.len() == before {
+            return Ok(rescued);
         }
     }
-    Ok(rescued)
 }
 
 /// A job whose worker was not heard of.

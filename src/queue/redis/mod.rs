@@ -9,6 +9,7 @@
 //! * who waits, and how news reach them: `wake`
 //! * what is kept of a job: `submitted`, `record`; of jobs that came together: `bundle`
 //! * in: `enqueue`; out: `claim`, `overdue`, `shared`; back: `settle`, `leases`; by people: `operate`, `inspect`
+//! * what is done in all shards: `rounds`
 
 mod bundle;
 mod checks;
@@ -23,6 +24,7 @@ mod operate;
 mod overdue;
 mod record;
 mod reply;
+mod rounds;
 mod scripts;
 mod server;
 mod settle;
@@ -49,11 +51,12 @@ pub use self::{
 use self::{
     claim::Claiming,
     enqueue::Entrance,
+    rounds::Rounds,
     server::Server,
     wake::{Subscription, Wake, bring_news},
 };
 use super::{
-    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
+    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord, Lack,
     LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason, PauseTarget, Queue,
     QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement, Submission,
 };
@@ -66,6 +69,7 @@ pub struct RedisQueue {
     entrance: Entrance,
     wake: Arc<Wake>,
     claiming: Claiming,
+    rounds: Rounds,
     news: AbortHandle,
     /// The shard that the next claim begins with.
     turn: AtomicUsize,
@@ -119,7 +123,8 @@ impl RedisQueue {
             overdue: Arc::default(),
             wake: Arc::clone(&wake),
         };
-        Ok(Self { server, entrance, wake, claiming, news, turn: AtomicUsize::new(0) })
+        let (rounds, turn) = (Rounds::new(server.shards.all().len()), AtomicUsize::new(0));
+        Ok(Self { server, entrance, wake, claiming, rounds, news, turn })
     }
 }
 
@@ -129,6 +134,8 @@ impl Drop for RedisQueue {
     }
 }
 
+/// How long a look at a server's memory may take, of somebody who asks whether the queue is ready.
+const LOOK: Duration = Duration::from_millis(500);
 /// The latest moment that scripts are told: moments sort as texts of 13 digits.
 const LATEST: i64 = 9_999_999_999_999;
 
@@ -168,15 +175,15 @@ impl Queue for RedisQueue {
 
     /// A claim sees due jobs by itself; this only tidies what counts them, and answers 0.
     async fn promote(&self, max: u32) -> Result<u32, QueueError> {
-        operate::promote(&self.server, max).await.map(|()| 0)
+        operate::promote(&self.server, &self.rounds, max).await.map(|()| 0)
     }
 
     async fn rescue(&self, max: u32, max_crashes: u32) -> Result<Vec<Rescued>, QueueError> {
-        leases::rescue(&self.server, max, max_crashes).await
+        leases::rescue(&self.server, &self.rounds, max, max_crashes).await
     }
 
     async fn prune(&self, max: u32, keep: &Retention) -> Result<u32, QueueError> {
-        operate::prune(&self.server, max, keep).await
+        operate::prune(&self.server, &self.rounds, max, keep).await
     }
 
     async fn cancel(
@@ -241,7 +248,7 @@ impl Inspect for RedisQueue {
     }
 
     async fn untold(&self, max: u32) -> Result<Vec<JobRecord>, QueueError> {
-        inspect::untold(&self.server, max).await
+        inspect::untold(&self.server, &self.rounds, max).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, QueueError> {
@@ -256,10 +263,18 @@ impl Inspect for RedisQueue {
         self.wake.any(seen, at_most).await
     }
 
-    async fn ready(&self) -> Result<(), QueueError> {
-        for shard in self.server.shards.all() {
-            wake::ready(&self.server, shard).await?;
+    async fn ready(&self) -> Result<Vec<Lack>, QueueError> {
+        let ready = wake::all_ready(&self.server).await?;
+        let full = self.server.full(&ready.shards, LOOK).await;
+        let mut lacks: Vec<Lack> = full.into_iter().map(Lack::Room).collect();
+        if let Some(error) = ready.failure {
+            let all = self.server.shards.all().len();
+            let away = all - ready.shards.len();
+            tracing::warn!(%error, "{away} of {all} shards do not answer");
+            lacks.push(Lack::Parts(format!(
+                "{away} of {all} shards do not answer: what lies in them is refused meanwhile"
+            )));
         }
-        Ok(())
+        Ok(lacks)
     }
 }

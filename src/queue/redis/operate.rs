@@ -7,6 +7,7 @@ use super::{
     keys::{lane_id, short},
     moment_arg,
     reply::{Fields, number, text},
+    rounds::Rounds,
     scripts::{CANCEL, DISCARD, DRAW, PARK, PAUSE, POLICY, PROMOTE, PRUNE, RETRY, Script, TOLD},
     server::{Patience, Server},
 };
@@ -23,36 +24,63 @@ fn id_of(lane: &LaneRef) -> String {
 }
 
 /// Takes due jobs off the lists of scheduled ones; nobody has to be told.
-pub(super) async fn promote(server: &Server, max: u32) -> Result<(), QueueError> {
-    for shard in server.shards.all() {
-        let most = max.min(BATCH).to_string();
-        server.call(&PROMOTE, shard, Patience::Worker, &[most]).await?;
-    }
-    Ok(())
+pub(super) async fn promote(server: &Server, rounds: &Rounds, max: u32) -> Result<(), QueueError> {
+    let most = [max.min(BATCH).to_string()];
+    let ask = |shard| server.call(&PROMOTE, shard, Patience::Worker, &most);
+    rounds.all(server, ask).await.map(drop)
 }
 
-/// Removes at most `max` things past their time.
-pub(super) async fn prune(server: &Server, max: u32, keep: &Retention) -> Result<u32, QueueError> {
-    let kept = [keep.completed, keep.cancelled, keep.failed].map(|keep| keep.as_millis());
-    let mut removed = 0;
-    for shard in server.shards.all() {
-        loop {
-            let want = (max - removed).min(BATCH);
-            if want == 0 {
-                return Ok(removed);
+/// Removes at most `max` things past their time: one shard after the other, without those that fail.
+pub(super) async fn prune(
+    server: &Server,
+    rounds: &Rounds,
+    max: u32,
+    keep: &Retention,
+) -> Result<u32, QueueError> {
+    let (mut removed, mut answers, mut failed) = (0, 0, Vec::new());
+    for shard in rounds.asked() {
+        if removed == max {
+            break;
+        }
+        match prune_shard(server, shard, max - removed, keep).await {
+            Ok(here) => {
+                removed += here;
+                answers += 1;
+                rounds.answered(shard);
             }
-            let mut arguments = vec![want.to_string()];
-            arguments.extend(kept.iter().map(u128::to_string));
-            arguments.push(keep.failed_max.to_string());
-            let answer = server.call(&PRUNE, shard, Patience::Worker, &arguments).await?;
-            let got: u32 = number(&answer)?;
-            removed += got.min(want);
-            if got < want {
-                break;
-            }
+            Err(error) => failed.push((shard, error)),
         }
     }
-    Ok(removed)
+    rounds.failed(failed);
+    match rounds.failure() {
+        Some(error) if answers == 0 => Err(error),
+        _ => Ok(removed),
+    }
+}
+
+async fn prune_shard(
+    server: &Server,
+    shard: usize,
+    max: u32,
+    keep: &Retention,
+) -> Result<u32, QueueError> {
+    let kept = [keep.completed, keep.cancelled, keep.failed].map(|keep| keep.as_millis());
+    let mut removed = 0;
+    loop {
+        let want = (max - removed).min(BATCH);
+        if want == 0 {
+            return Ok(removed);
+        }
+        let mut arguments = vec![want.to_string()];
+        arguments.extend(kept.iter().map(u128::to_string));
+        arguments.push(keep.failed_max.to_string());
+        let answer = server.call(&PRUNE, shard, Patience::Worker, &arguments).await?;
+        let got: u32 = number(&answer)?;
+        removed += got.min(want);
+        if got < want {
+            return Ok(removed);
+        }
+    }
 }
 
 /// Calls a job off.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use futures::future::join_all;
 use jobs::contract::{Cause, JobId, Moment, Verdict};
 use serde::Serialize;
 
@@ -150,7 +151,8 @@ impl Order {
     }
 }
 
-/// Carries verdicts out, shard by shard.
+/// Carries verdicts out, in each shard by itself: `Unknown` where one does not answer, an error only
+/// when none does.
 pub(super) async fn settle(
     server: &Server,
     settlements: Vec<Settlement>,
@@ -168,21 +170,50 @@ pub(super) async fn settle(
         let ending = Ending::of(verdict, false, now);
         orders[shard].push((index, Order::new(lease.id, fence, ending, refund)?));
     }
-    for (shard, orders) in orders.into_iter().enumerate() {
-        let mut orders = orders;
-        // Those of a bundle that completed one behind the other are settled in one.
-        orders.sort_by_key(|(_, order)| order.id);
-        let mut left = &orders[..];
-        while let Some(batch) = next_batch(&mut left) {
-            let became = carry_out(server, shard, batch.iter().map(|(_, order)| order)).await?;
-            for ((index, _), became) in batch.iter().zip(became) {
-                if became != Became::Lost {
-                    answers[*index] = Settled::Done;
-                }
+    let orders = orders.into_iter().enumerate().filter(|(_, orders)| !orders.is_empty());
+    let shards = join_all(orders.map(|(shard, orders)| settle_in(server, shard, orders))).await;
+    let (mut carried_out, mut failure) = (shards.is_empty(), None);
+    for (said, failed) in shards {
+        for (index, settled) in said {
+            carried_out |= settled != Settled::Unknown;
+            answers[index] = settled;
+        }
+        failure = failure.or(failed);
+    }
+    match failure {
+        Some(error) if !carried_out => return Err(error),
+        Some(error) => tracing::warn!(%error, "not all verdicts could be stored yet"),
+        None => {}
+    }
+    Ok(answers)
+}
+
+/// What became of the orders of one shard, by their index, and why not all of them were carried out.
+type OfShard = (Vec<(usize, Settled)>, Option<QueueError>);
+
+async fn settle_in(server: &Server, shard: usize, mut orders: Vec<(usize, Order)>) -> OfShard {
+    // Those of a bundle that completed one behind the other are settled in one.
+    orders.sort_by_key(|(_, order)| order.id);
+    let mut said = Vec::with_capacity(orders.len());
+    let (mut left, mut failure) = (&orders[..], None);
+    while let Some(batch) = next_batch(&mut left) {
+        let indices = batch.iter().map(|(index, _)| *index);
+        if failure.is_some() {
+            said.extend(indices.map(|index| (index, Settled::Unknown)));
+            continue;
+        }
+        match carry_out(server, shard, batch.iter().map(|(_, order)| order)).await {
+            Ok(became) => said.extend(indices.zip(became.into_iter().map(|became| match became {
+                Became::Lost => Settled::Lost,
+                _ => Settled::Done,
+            }))),
+            Err(error) => {
+                said.extend(indices.map(|index| (index, Settled::Unknown)));
+                failure = Some(error);
             }
         }
     }
-    Ok(answers)
+    (said, failure)
 }
 
 /// The orders that one call carries out: a batch in which no job is twice.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use jobs::contract::Moment;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::{sync::watch, time::timeout};
@@ -124,10 +124,8 @@ impl Subscription {
         let (mut sink, stream) = pubsub.split();
         let channels: Vec<String> = server.shards.all().map(|s| server.shards.channel(s)).collect();
         in_time(sink.subscribe(channels)).await?;
-        let mut version = 0;
-        for shard in server.shards.all() {
-            version = ready(server, shard).await?.max(version);
-        }
+        // Of a shard that is away nothing can be news; what it says once it is back is heard.
+        let version = all_ready(server).await?.version;
         Ok(Self { sink, stream, moved, version })
     }
 
@@ -161,8 +159,40 @@ impl Subscription {
     }
 }
 
+/// Which shards can be written to.
+pub(super) struct Ready {
+    pub(super) shards: Vec<usize>,
+    /// The newest version of theirs.
+    version: u64,
+    /// Why the first of the others cannot be.
+    pub(super) failure: Option<QueueError>,
+}
+
+/// Asks all shards whether they can be written to.
+///
+/// # Errors
+///
+/// When none of them can.
+pub(super) async fn all_ready(server: &Server) -> Result<Ready, QueueError> {
+    let asked = server.shards.all().map(|shard| async move { (shard, ready(server, shard).await) });
+    let mut all = Ready { shards: Vec::new(), version: 0, failure: None };
+    for (shard, answer) in join_all(asked).await {
+        match answer {
+            Ok(version) => {
+                all.shards.push(shard);
+                all.version = all.version.max(version);
+            }
+            Err(error) => all.failure = all.failure.or(Some(error)),
+        }
+    }
+    match all.failure {
+        Some(error) if all.shards.is_empty() => Err(error),
+        _ => Ok(all),
+    }
+}
+
 /// Proves that a shard can be written to; the version of its last change.
-pub(super) async fn ready(server: &Server, shard: usize) -> Result<u64, QueueError> {
+async fn ready(server: &Server, shard: usize) -> Result<u64, QueueError> {
     let none: [&str; 0] = [];
     let answer = server.call(&READY, shard, Patience::Caller, &none).await?;
     let mut fields = Fields::of(answer)?;
@@ -176,19 +206,26 @@ pub(super) async fn bring_news(server: Arc<Server>, wake: Arc<Wake>, first: Subs
     loop {
         standing.listen(&wake).await;
         tracing::warn!("the subscription to the queue's news broke; subscribing again");
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut failed) = (FIRST_PAUSE, false);
         standing = loop {
             // Whatever broke it may have happened to the other connections, which nobody uses now.
             server.doubt();
             match Subscription::open(&server).await {
                 Ok(again) => break again,
+                // Once, when it begins: with it ends what a worker that has nothing to do would say.
+                Err(error) if !std::mem::replace(&mut failed, true) => {
+                    tracing::warn!(%error, "could not subscribe to the queue's news; trying again");
+                }
                 Err(error) => tracing::debug!(%error, "could not subscribe to the queue's news"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
         wake.resume(standing.version);
-        server.examine_again().await;
+        tracing::info!("the subscription to the queue's news stands again");
+        // Apart: a server that does not answer must not keep the news waiting.
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { server.examine_again().await });
     }
 }
 

@@ -140,7 +140,9 @@ impl File<'_> {
                 QueueError::Unavailable(words) => {
                     QueueError::Unavailable(format!("{path}: {words}"))
                 }
-                QueueError::Unusable(words) => QueueError::Unusable(format!("{path}: {words}")),
+                QueueError::Unusable(words) | QueueError::Denied(words) => {
+                    QueueError::Unusable(format!("{path}: {words}"))
+                }
             },
         }
     }

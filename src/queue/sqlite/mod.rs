@@ -50,7 +50,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord,
+    Ask, Cancelled, Changed, Claims, Drawn, Enqueued, Hold, Inspect, JobFilter, JobRecord, Lack,
     LaneFilter, LanePolicy, LaneRecord, LaneRef, LeaseRef, Limit, ParkReason, PauseTarget, Queue,
     QueueConfig, QueueError, QueueRecord, Rescued, Retention, Seen, Settled, Settlement,
     Submission,
@@ -244,7 +244,7 @@ impl Inspect for SqliteQueue {
         self.wake.any(seen, at_most).await
     }
 
-    async fn ready(&self) -> Result<(), QueueError> {
-        self.writer.run(ready::Ready).await
+    async fn ready(&self) -> Result<Vec<Lack>, QueueError> {
+        self.writer.run(ready::Ready).await.map(|()| Vec::new())
     }
 }

@@ -90,6 +90,8 @@ pub enum Hold {
     CancelRequested,
     /// It is not: the job belongs to somebody else, or is gone.
     Lost,
+    /// The part of the queue in which the job lies does not answer: nothing was renewed.
+    Unknown,
 }
 
 /// A verdict to carry out.
@@ -110,6 +112,8 @@ pub enum Settled {
     Done,
     /// The fence was stale: nothing was written.
     Lost,
+    /// The part of the queue in which the job lies does not answer: the same may be asked again.
+    Unknown,
 }
 
 /// What became of a job whose worker vanished.

@@ -6,7 +6,7 @@ mod record;
 mod status;
 mod submission;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 pub use self::{
     lane::{Drawn, LaneFilter, LanePolicy, LaneRecord, LaneRef, Limit, ParkReason, PauseTarget},
@@ -27,6 +27,27 @@ pub enum QueueError {
     /// The queue's data or schema is not what this program expects; trying again does not help.
     #[error("the queue cannot be used: {0}")]
     Unusable(String),
+    /// The queue's server does not let this process in, or not do this: a wrong password, a right that is
+    /// missing. A mistake in the configuration at the start; later the server was changed, and the same
+    /// call may work once that is mended.
+    #[error("the queue cannot be used, its server refuses this process: {0}")]
+    Denied(String),
+}
+
+/// What a queue that can be used lacks all the same, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// Parts of it do not answer.
+    Parts(String),
+    /// It has no room, or not everywhere: no more jobs are taken in there.
+    Room(String),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Parts(words) | Self::Room(words)) = self;
+        f.write_str(words)
+    }
 }
 
 /// A version of the queue, as of some read: anything newer is a change.

@@ -1,4 +1,4 @@
-//! The queue in a cluster of three nodes.
+//! The queue in a cluster of three nodes, of which one may be away.
 
 use std::{
     collections::HashSet,
@@ -11,14 +11,17 @@ use std::{
 
 use jobs::contract::JobId;
 use postrider::queue::{
-    Enqueued, Queue, QueueError,
-    redis::{RedisConfig, RedisQueue},
+    Changed, Enqueued, Hold, Inspect, JobFilter, Lack, NewJob, PauseTarget, Queue, QueueError,
+    Settled, Settlement,
+    redis::{RedisConfig, RedisQueue, Weight},
 };
 use rustix::process::Signal;
 
-use super::{Redis, drain, exam};
+use super::{Redis, TestClock, drain, exam};
 use crate::{
-    queue::jobs::{job, jobs, put, submission},
+    queue::jobs::{
+        LEASE, SECOND, claim, done, ids, job, jobs, lane, put, retention, submission, tenant,
+    },
     support::{
         eventually, eventually_ok,
         redis::{Cluster, command},
@@ -167,4 +170,130 @@ async fn one_node_of_a_cluster_is_not_taken_for_all_of_it() {
 
     // then
     assert!(refused.contains("write redis+cluster:// in redis.url"), "{refused}");
+}
+
+/// A cluster that goes on without one of its nodes.
+async fn that_goes_on() -> Cluster {
+    let cluster = Cluster::start().await;
+    for node in 0..3 {
+        let alone = command("CONFIG SET cluster-require-full-coverage no");
+        cluster.ask::<()>(node, alone).await.unwrap();
+    }
+    cluster
+}
+
+/// Whether a tenant's shard lies on a node. Stored data go by the shard: it never changes.
+async fn lies_on(node: usize, cluster: &Cluster, config: &RedisConfig, tenant: &str) -> bool {
+    let shard = crc32fast::hash(tenant.as_bytes()) % u32::from(config.shards);
+    let slot = command(&format!("CLUSTER KEYSLOT {{{}:{shard}}}", config.prefix));
+    Cluster::node_of(cluster.ask(0, slot).await.unwrap()) == node
+}
+
+#[tokio::test]
+async fn without_one_node_the_shards_of_the_others_are_tended() {
+    // given jobs that run in shards on all nodes
+    let mut cluster = that_goes_on().await;
+    let (config, clock) = (cluster.place(), TestClock::new());
+    let queue = RedisQueue::open_with_clock(&config, Arc::new(clock.clone())).await.unwrap();
+    let (mut here, mut away) = (HashSet::new(), HashSet::new());
+    for number in 0..30 {
+        let name = format!("t{number}");
+        let told = NewJob { callback: vec!["ep_1".into()], ..job("l") };
+        let ids = put(&queue, &name, vec![told]).await;
+        let lies_there = lies_on(1, &cluster, &config, &name).await;
+        if lies_there { &mut away } else { &mut here }.extend(ids);
+    }
+    assert!(!here.is_empty() && !away.is_empty(), "{here:?} {away:?}");
+    let mut running = Vec::new();
+    while running.len() < 30 {
+        running.extend(claim(&queue, 30).await);
+    }
+
+    // when that node is killed
+    cluster.kill(1);
+
+    // then leases of the others are renewed, and verdicts stored
+    let leases: Vec<_> = running.iter().map(|job| job.lease).collect();
+    let holds = queue.extend(&leases, LEASE).await.unwrap();
+    for (lease, hold) in leases.iter().zip(holds) {
+        let expected = if here.contains(&lease.id) { Hold::Held } else { Hold::Unknown };
+        assert_eq!(hold, expected);
+    }
+    let one_of =
+        |some: &HashSet<JobId>| *leases.iter().find(|lease| some.contains(&lease.id)).unwrap();
+    let ended = [one_of(&away), one_of(&here)];
+    let ends = ended.map(|lease| Settlement { lease, verdict: done(), refund: false });
+    let settled = queue.settle(ends.to_vec()).await.unwrap();
+    assert_eq!(settled, [Settled::Unknown, Settled::Done]);
+
+    // and what their workers left is taken back and told, in one beat of a scheduler
+    clock.advance(LEASE + SECOND);
+    let began = Instant::now();
+    queue.promote(100).await.unwrap();
+    let rescued: HashSet<_> =
+        queue.rescue(100, 3).await.unwrap().iter().map(|job| job.id).collect();
+    let untold: Vec<_> = queue.untold(100).await.unwrap().iter().map(|job| job.id).collect();
+    queue.prune(100, &retention()).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(untold, [ended[1].id]);
+    here.remove(&ended[1].id);
+    assert_eq!(rescued, here);
+    let again = ids(&claim(&queue, 30).await);
+    assert!(!again.is_empty() && again.iter().all(|id| here.contains(id)), "{again:?}");
+}
+
+#[tokio::test]
+async fn without_one_node_a_queue_is_opened_and_refuses_only_what_lies_there() {
+    // given a cluster of which one node is away
+    let mut cluster = that_goes_on().await;
+    let config = cluster.place();
+    let mut tenants = Vec::new();
+    for name in (0..12).map(|number| format!("t{number}")) {
+        let away = lies_on(1, &cluster, &config, &name).await;
+        tenants.push((name, away));
+    }
+    assert!(tenants.iter().any(|(_, away)| *away) && tenants.iter().any(|(_, away)| !*away));
+    cluster.kill(1);
+
+    // when
+    let found = RedisQueue::examine(&config).await.unwrap();
+    let queue = RedisQueue::open(&config).await.unwrap();
+
+    // then the node is named, and what is not there is said
+    let port = cluster.port(1);
+    let node = found.iter().find(|finding| finding.server.ends_with(&format!(":{port}"))).unwrap();
+    assert_eq!(node.weight, Weight::Warns);
+    assert!(node.to_string().contains("the server does not answer"), "{node}");
+    let lacks = queue.ready().await.unwrap();
+    let some = " of 12 shards do not answer";
+    assert!(matches!(&lacks[..], [Lack::Parts(words)] if words.contains(some)), "{lacks:?}");
+
+    // and everything works for the tenants of the others
+    for (name, away) in &tenants {
+        let taken = queue.enqueue(submission(name, vec![job("l")])).await;
+        let filter = JobFilter { tenant: Some(tenant(name)), limit: 10, ..JobFilter::default() };
+        let listed = queue.jobs(&filter).await;
+        let paused = queue.pause(&PauseTarget::Lane(lane(name, "l")), true).await;
+        if *away {
+            let refused = [taken.err(), listed.err(), paused.err()].map(Option::unwrap);
+            for error in refused {
+                assert!(matches!(error, QueueError::Unavailable(_)), "{error}");
+            }
+        } else {
+            assert_eq!((taken.is_ok(), listed.unwrap().len()), (true, 1));
+            assert_eq!(paused.unwrap(), Changed::Done);
+        }
+    }
+
+    // and without the others there is no queue at all
+    cluster.kill(0);
+    cluster.kill(2);
+    let gone = [
+        queue.ready().await.err(),
+        queue.rescue(1, 3).await.err(),
+        RedisQueue::open(&config).await.err(),
+    ];
+    for error in gone {
+        assert!(matches!(error, Some(QueueError::Unavailable(_))), "{error:?}");
+    }
 }

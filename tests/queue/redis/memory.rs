@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use postrider::queue::{
-    Queue, QueueError, Retention,
+    Inspect, Lack, Queue, QueueError, Retention,
     redis::{RedisConfig, RedisQueue},
 };
 
@@ -12,6 +12,8 @@ use crate::{
     queue::jobs::{job, jobs, put, retention, submission},
     support::{eventually_ok, redis::Private},
 };
+
+const NO_ROOM: &str = "of its maxmemory, from 80 % on it takes no more jobs";
 
 #[tokio::test]
 async fn from_the_mark_on_submissions_are_refused_while_workers_make_room() {
@@ -37,7 +39,13 @@ async fn from_the_mark_on_submissions_are_refused_while_workers_make_room() {
     .await;
 
     // then it says why, and that before it is full
-    assert!(refused.contains("of its maxmemory, from 80 % on it takes no more jobs"), "{refused}");
+    assert!(refused.contains(NO_ROOM), "{refused}");
+
+    // and so it does to whoever asks how it is
+    let lacks = queue.ready().await.unwrap();
+    assert!(matches!(&lacks[..], [Lack::Room(words)] if words.contains(NO_ROOM)), "{lacks:?}");
+    let found = RedisQueue::examine(&config).await.unwrap();
+    assert!(found.iter().any(|finding| finding.what.contains(NO_ROOM)), "{found:?}");
 
     // and workers drain it, until there is room again
     let drained = drain(&queue).await;
@@ -45,6 +53,7 @@ async fn from_the_mark_on_submissions_are_refused_while_workers_make_room() {
     let nothing_kept = Retention { completed: Duration::ZERO, ..retention() };
     while queue.prune(1_000, &nothing_kept).await.unwrap() > 0 {}
     eventually_ok("there is room", || queue.enqueue(submission("a", vec![job("l")]))).await;
+    assert_eq!(queue.ready().await.unwrap(), []);
 }
 
 #[tokio::test]

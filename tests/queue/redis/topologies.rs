@@ -1,13 +1,19 @@
 //! Other servers than one on a socket that lets everybody in: with TLS, with users, and Valkey.
 
 use postrider::queue::{
-    QueueError,
+    Queue, QueueError,
     redis::{RedisConfig, RedisQueue},
 };
 use redis::{Client, RedisError};
 
 use super::{Redis, exam, unusable};
-use crate::support::redis::{as_user, command, over_tls, place, valkey};
+use crate::{
+    queue::jobs::{job, put, submission},
+    support::{
+        eventually_ok,
+        redis::{Private, as_user, command, over_tls, place, valkey},
+    },
+};
 
 mod with_tls {
     use super::*;
@@ -114,4 +120,53 @@ async fn the_shipped_user_can_do_nothing_else() {
         let error = answer.expect_err(forbidden);
         assert_eq!(error.code(), Some("NOPERM"), "{forbidden}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_us_while_we_run_is_waited_for_and_at_the_start_it_is_not() {
+    // given what is changed about a user, what is said of it, and what ends it
+    let rows = [
+        ("resetpass >other", "look at the user and the password in redis.url", "resetpass >mine"),
+        ("off", "look at the user and the password in redis.url", "on"),
+        ("-evalsha", "needs the rights in config/redis/users.acl", "+evalsha"),
+        ("-hincrby", "needs the rights in config/redis/users.acl", "+hincrby"),
+        ("resetkeys ~other:*", "that begin with redis.prefix", "~postrider:*"),
+    ];
+    let server = Private::start(&[]).await;
+    server.ask::<()>("ACL SETUSER us on >mine ~postrider:* &postrider:* +@all").await.unwrap();
+    let url = format!("{}?user=us&pass=mine", server.url());
+    let config = RedisConfig { url, ..server.config() };
+    let queue = RedisQueue::open(&config).await.unwrap();
+    put(&queue, "a", vec![job("l")]).await;
+    for (begin, words, end) in rows {
+        // when
+        server.ask::<()>(&format!("ACL SETUSER us {begin}")).await.unwrap();
+        server.ask::<i64>("CLIENT KILL USER us").await.unwrap();
+        let refused = eventually_ok("it is refused", || async {
+            match queue.enqueue(submission("a", vec![job("l")])).await {
+                Err(QueueError::Denied(words)) => Ok(words),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        let at_start = RedisQueue::open(&config).await.err();
+        server.ask::<()>(&format!("ACL SETUSER us {end}")).await.unwrap();
+
+        // then
+        assert!(refused.contains(words) && !refused.contains("mine"), "{begin}: {refused}");
+        assert!(matches!(at_start, Some(QueueError::Denied(_))), "{begin}: {at_start:?}");
+        eventually_ok("it is mended", || queue.enqueue(submission("a", vec![job("l")]))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_named() {
+    // given nobody at a port
+    let config = RedisConfig { url: "redis://127.0.0.1:1".into(), ..place() };
+
+    // when
+    let refused = words(RedisQueue::open(&config).await);
+
+    // then
+    assert!(refused.contains("Redis at 127.0.0.1:1: "), "{refused}");
 }

@@ -133,6 +133,12 @@ impl Cluster {
         self.owner(shard).map(|owner| owner.node)
     }
 
+    /// The address of that node, or of the cluster as far as it is known.
+    pub(super) fn name_of(&self, shard: usize) -> String {
+        let known = || self.addresses().into_iter().map(|owner| owner.address).collect::<Vec<_>>();
+        self.owner(shard).map_or_else(|| known().join(","), |owner| owner.address)
+    }
+
     /// Whoever else was known to have the shard, somebody must be asked anew.
     pub(super) fn forget(&self, shard: usize) {
         self.own(shard, None);

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::sentinel::Sentinels;
-use crate::queue::QueueError;
+use crate::queue::{QueueError, redis::error::at_server};
 
 /// How long one attempt to connect may take.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -31,14 +31,13 @@ pub(super) enum Failed {
     /// There is no connection: nobody can have heard it.
     NotSent(QueueError),
     /// The connection broke: it may have been carried out.
-    Broken(RedisError),
+    Broken(QueueError),
 }
 
 impl From<Failed> for QueueError {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::NotSent(error) => error,
-            Failed::Broken(error) => error.into(),
+            Failed::NotSent(error) | Failed::Broken(error) => error,
         }
     }
 }
@@ -56,6 +55,12 @@ struct Standing {
     number: u64,
     connection: MultiplexedConnection,
     info: ConnectionInfo,
+}
+
+impl Standing {
+    fn name(&self) -> String {
+        self.info.addr().to_string()
+    }
 }
 
 /// What went wrong last, so that a crowd does not try again at once.
@@ -107,7 +112,7 @@ impl Link {
                 if error.is_unrecoverable_error() {
                     self.forget(standing.number);
                 }
-                Err(Failed::Broken(error))
+                Err(Failed::Broken(at_server(&standing.name(), error.into())))
             }
         }
     }
@@ -186,11 +191,16 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Standing, QueueError> {
-        let number = *self.made.borrow() + 1;
         let info = match &self.finder {
             Finder::At(info) => (**info).clone(),
             Finder::Sentinels(sentinels) => sentinels.primary().await?,
         };
+        let name = info.addr().to_string();
+        self.connect_to(info).await.map_err(|error| at_server(&name, error))
+    }
+
+    async fn connect_to(&self, info: ConnectionInfo) -> Result<Standing, QueueError> {
+        let number = *self.made.borrow() + 1;
         // Told of its end at once, a link does not fail a call to find out.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.clone().set_redis_settings(settings))?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::queue::redis::checks::field;
+use crate::queue::redis::checks::over;
 
 /// A look is good for so long. Nobody looks while no jobs come.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -67,38 +67,12 @@ impl Memory {
     }
 }
 
-/// Says so when a server uses more than its part; one without `maxmemory` never does.
-fn over(info: &str, high_water: f64) -> Option<String> {
-    let number = |name: &str| field(info, name)?.parse::<u64>().ok();
-    let (used, most) = (number("used_memory")?, number("maxmemory")?);
-    // Bytes as floating-point numbers: exact up to 8 PiB.
-    #[allow(clippy::cast_precision_loss, reason = "nobody minds a byte in a petabyte")]
-    let part = if most == 0 { 0.0 } else { used as f64 / most as f64 };
-    (part >= high_water).then(|| {
-        format!(
-            "Redis uses {:.0} % of its maxmemory, from {:.0} % on it takes no more jobs \
-             (redis.high_water)",
-            part * 100.0,
-            high_water * 100.0
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn info(used: u64, most: u64) -> String {
         format!("# Memory\r\nused_memory:{used}\r\nmaxmemory:{most}\r\n")
-    }
-
-    #[test]
-    fn the_mark_is_a_part_of_maxmemory() {
-        assert_eq!(over(&info(79, 100), 0.8), None);
-        let words = over(&info(80, 100), 0.8).unwrap();
-        assert!(words.contains("uses 80 % of its maxmemory"), "{words}");
-        assert_eq!(over(&info(1 << 40, 0), 0.8), None);
-        assert_eq!(over("", 0.8), None);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //! is asked of a server before that.
 //!
 //! * what the URL says: `place`, `certificates`; what stands behind it: `topology` (`sentinel`, `cluster`)
-//! * one server: `node`; one connection: `link`; its memory: `memory`; its time: `clock`
+//! * one server: `node`; one connection: `link`; its memory: `memory`; its time: `clock`; how all of them
+//!   are: `health`
 
 mod certificates;
 mod clock;
 mod cluster;
+mod health;
 mod link;
 mod memory;
 mod node;
@@ -25,17 +27,8 @@ use tokio::{
 
 pub(super) use self::place::Place;
 use self::{clock::ServerClock, node::Way, topology::Topology};
-use super::{
-    RedisConfig,
-    checks::{Circumstances, Finding, Weight, findings},
-    config::Durability,
-    keys::Shards,
-    scripts::Script,
-};
+use super::{RedisConfig, config::Durability, keys::Shards, scripts::Script};
 use crate::queue::QueueError;
-
-/// What a server is asked about itself.
-const SECTIONS: [&str; 5] = ["server", "memory", "persistence", "replication", "cluster"];
 
 /// How patient a call is.
 #[derive(Debug, Clone, Copy)]
@@ -56,39 +49,19 @@ pub(super) struct Server {
     durability: Durability,
     /// How long the server waits for a replica.
     replica: Duration,
+    /// The part of a server's memory from which on it takes no more jobs.
+    high_water: f64,
 }
 
 impl Server {
-    /// Connects, and refuses a server that would lose jobs.
-    pub(super) async fn connect(
-        config: &RedisConfig,
-        clock: Option<Arc<dyn Clock>>,
-    ) -> Result<Self, QueueError> {
-        let server = Self::at(config, clock)?;
-        for finding in server.examine().await? {
-            match finding.weight {
-                Weight::Loses => return Err(QueueError::Unusable(finding.to_string())),
-                Weight::Warns => tracing::warn!("{finding}"),
-            }
-        }
-        Ok(server)
-    }
-
-    /// Says what is wrong with a server that may be another one than at the start. Nobody is stopped by
-    /// it any more: jobs that are there have to be worked on.
-    pub(super) async fn examine_again(&self) {
-        match self.examine().await {
-            Ok(findings) => findings.iter().for_each(|finding| match finding.weight {
-                Weight::Loses => tracing::error!("{finding}"),
-                Weight::Warns => tracing::warn!("{finding}"),
-            }),
-            Err(error) => tracing::warn!(%error, "the queue's server could not be examined"),
-        }
-    }
-
     /// News stay away: every connection has to prove that it stands.
     pub(super) fn doubt(&self) {
         self.topology.doubt_all();
+    }
+
+    /// The answer of a shard is overdue for somebody who waits no longer.
+    pub(super) fn doubt_shard(&self, shard: usize) {
+        self.topology.doubt(shard, Way::Shared);
     }
 
     /// The server that is configured; nobody is connected to it yet.
@@ -105,30 +78,8 @@ impl Server {
             worker: config.response_timeout,
             durability: config.durability,
             replica: config.replica_timeout,
+            high_water: config.high_water,
         })
-    }
-
-    /// What is to be said about every server that takes jobs.
-    pub(super) async fn examine(&self) -> Result<Vec<Finding>, QueueError> {
-        let all = async {
-            let servers = self.topology.primaries().await?;
-            let here = Circumstances {
-                local: self.topology.is_local(),
-                cluster: self.topology.is_cluster(),
-                replicated: self.durability == Durability::Replicated,
-                shards: self.shards.all().len(),
-                servers: servers.len(),
-            };
-            let mut found = Vec::new();
-            for (name, node) in servers {
-                found.extend(findings(&name, &node.info(&SECTIONS).await?, &here));
-            }
-            Ok(found)
-        };
-        match timeout(self.worker, all).await {
-            Ok(found) => found,
-            Err(_) => Err(overdue(self.worker)),
-        }
     }
 
     /// The server's time, as far as this process knows.
@@ -266,8 +217,9 @@ impl Server {
         match timeout(within, answer).await {
             Ok(answer) => answer,
             Err(_) => {
+                let server = self.topology.name_of(shard);
                 self.topology.doubt(shard, way);
-                Err(overdue(within))
+                Err(overdue_at(&server, within))
             }
         }
     }
@@ -336,6 +288,11 @@ struct Call<'a, A> {
 fn is_no_script(answer: &Value) -> bool {
     let no_script = Some(ServerErrorKind::NoScript);
     matches!(answer, Value::ServerError(error) if error.kind() == no_script)
+}
+
+fn overdue_at(server: &str, within: Duration) -> QueueError {
+    let words = format!("Redis at {server} did not answer within {} ms", within.as_millis());
+    QueueError::Unavailable(words)
 }
 
 fn overdue(within: Duration) -> QueueError {

@@ -108,6 +108,18 @@ impl Node {
         }
     }
 
+    /// Why no jobs are taken at present, if so; by a look that is a second old at most.
+    pub(super) async fn full(&self) -> Option<String> {
+        let known = self.memory.known();
+        if matches!(known, Known::RoomOnce | Known::Unknown) {
+            self.look(known).await;
+        }
+        match self.memory.known() {
+            Known::Full(words) => Some(words),
+            _ => None,
+        }
+    }
+
     /// Looks at the memory, unless somebody did meanwhile.
     async fn look(&self, because: Known) {
         let _one = self.memory.looking.lock().await;

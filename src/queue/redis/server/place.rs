@@ -12,7 +12,7 @@ use crate::queue::redis::RedisConfig;
 
 /// What every error about the URL ends with. The URL itself is never repeated: it may hold a password.
 const EXPECTED: &str = "expected redis://[user:password@]host[:port][/db], \
-     redis+unix:///path/to/socket, redis+sentinel://[user:password@]host[:port],…/master-name[/db] or \
+     redis+unix:///path/to/socket[?db=N&user=U&pass=P], redis+sentinel://[user:password@]host[:port],…/master-name[/db] or \
      redis+cluster://[user:password@]host[:port],… (with TLS: rediss://, rediss+sentinel://, \
      rediss+cluster://)";
 
@@ -69,7 +69,10 @@ impl Place {
             return Err(wrong("certificates are always verified, and nothing else comes after #"));
         }
         match scheme {
-            "redis+unix" => one(url).map(Self::One).map_err(wrong),
+            "redis+unix" => {
+                known_options(rest).map_err(|words| wrong(&words))?;
+                one(url).map(Self::One).map_err(wrong)
+            }
             _ if rest.contains('?') => Err(wrong("nothing is said after ?")),
             "redis" | "rediss" => one(url).map(Self::One).map_err(wrong),
             "redis+sentinel" | "rediss+sentinel" => sentinel(scheme, rest).map_err(wrong),
@@ -91,6 +94,35 @@ impl Place {
             }
         })
     }
+}
+
+/// Refuses what a URL of a socket says after `?`, unless it is a login or a database: whatever the client
+/// does not know it would pass over, and be another user than was meant.
+fn known_options(rest: &str) -> Result<(), String> {
+    let Some((_, query)) = rest.split_once('?') else { return Ok(()) };
+    for (number, option) in query.split('&').enumerate() {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "user" | "pass" => {}
+            "db" if value.parse::<u32>().is_ok() => {}
+            "db" => return Err("db is not the number of a database".into()),
+            // A name may be a mistyped secret: only what looks like a word is repeated.
+            _ if is_word(name) && option.contains('=') => {
+                return Err(format!("expected db, user or pass after ?, got {name:?}"));
+            }
+            _ => {
+                let number = number + 1;
+                return Err(format!(
+                    "expected db=…, user=… or pass=… after ?, not so option {number}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_word(name: &str) -> bool {
+    (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
 fn one(url: &str) -> Result<ConnectionInfo, &'static str> {
@@ -207,6 +239,7 @@ mod tests {
             ("redis://h", "h:6379 tls=false db=0 login=None"),
             ("rediss://u:p%40@h:1/2", "h:1 tls=true db=2 login=Some((\"u\", \"p@\"))"),
             ("redis+unix:///s?db=3", "/s tls=false db=3 login=None"),
+            ("redis+unix:///s?user=u&pass=p%26", "/s tls=false db=0 login=Some((\"u\", \"p&\"))"),
         ];
         for (url, expected) in rows {
             let Ok(Place::One(info)) = Place::parse(url) else { panic!("{url}") };
@@ -246,6 +279,15 @@ mod tests {
             ("redis://u:hunter2@h1,h2", "several hosts are sentinels or nodes of a cluster"),
             ("rediss://u:hunter2@h#insecure", "certificates are always verified"),
             ("redis://u:hunter2@h?protocol=3", "nothing is said after ?"),
+            (
+                "redis+unix:///s?user=u&password=hunter2",
+                "db, user or pass after ?, got \"password\"",
+            ),
+            ("redis+unix:///s?nonsense=1", "db, user or pass after ?, got \"nonsense\""),
+            ("redis+unix:///s?user=u&Hunter2=hunter2", "after ?, not so option 2"),
+            ("redis+unix:///s?hunter2", "after ?, not so option 1"),
+            ("redis+unix:///s?db=x", "db is not the number of a database"),
+            ("redis+unix:///s?nonsense=1", "redis+unix:///path/to/socket[?db=N&user=U&pass=P]"),
             ("redis+sentinel://u:hunter2@h", "the master's name is missing"),
             ("redis+cluster://u:hunter2@h/1", "a cluster has no database but 0"),
             ("redis+cluster://u:hunter2@", "expected redis://"),

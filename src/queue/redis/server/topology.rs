@@ -65,6 +65,14 @@ impl Topology {
         }
     }
 
+    /// What the server is called that is known to have the shard.
+    pub(super) fn name_of(&self, shard: usize) -> String {
+        match self {
+            Self::One { name, .. } => name.clone(),
+            Self::Cluster { cluster, .. } => cluster.name_of(shard),
+        }
+    }
+
     /// An answer of the shard's server is overdue.
     pub(super) fn doubt(&self, shard: usize, way: Way) {
         if let Some(node) = self.node_of(shard) {
