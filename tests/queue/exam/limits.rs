@@ -158,6 +158,21 @@ pub(crate) async fn a_refund_gives_the_permit_back(adapter: &dyn Adapter) {
     assert_eq!(claim(&*queue, 10).await.len(), 1);
 }
 
+pub(crate) async fn a_refund_counts_for_a_window_that_is_made_wider_later(adapter: &dyn Adapter) {
+    // given a permit that its window does not count any more, and that is given back then
+    let (queue, clock) = adapter.open().await;
+    put(&*queue, "a", limited(vec![job("x")], vec![limit("b", 2, SECOND * 10)])).await;
+    let running = claim_one(&*queue).await;
+    clock.advance(SECOND * 12);
+    settle_with(&*queue, &running, done(), true).await;
+
+    // when a wider window of the same bucket comes
+    let id = put(&*queue, "a", limited(vec![job("y")], vec![limit("b", 1, MINUTE)])).await;
+
+    // then it has room
+    assert_eq!(ids(&claim(&*queue, 1).await), id);
+}
+
 pub(crate) async fn a_release_gives_the_permit_back(adapter: &dyn Adapter) {
     // given
     let (queue, _) = adapter.open().await;

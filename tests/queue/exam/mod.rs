@@ -77,6 +77,7 @@ macro_rules! exam {
             lanes_that_share_a_bucket_share_its_permits
             a_shared_limit_holds_over_tenants
             a_refund_gives_the_permit_back
+            a_refund_counts_for_a_window_that_is_made_wider_later
             a_release_gives_the_permit_back
             a_drawn_permit_counts_for_lanes_too
             a_draw_says_what_is_left_and_when

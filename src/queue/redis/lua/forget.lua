@@ -5,7 +5,8 @@ local function spend_permits(buckets, most)
   local left = most
   for _, bucket in ipairs(buckets) do
     local keep, permits = keep_of(bucket), key('permits', bucket)
-    for _, spent in ipairs({ permits, key('returned', bucket) }) do
+    -- What was given back goes first: without its permit it would make room for another one.
+    for _, spent in ipairs({ key('returned', bucket), permits }) do
       local old = redis.call('ZRANGEBYSCORE', spent, '-inf', now - keep, 'LIMIT', 0, left)
       if #old > 0 then redis.call('ZREM', spent, unpack(old)) end
       left = left - #old

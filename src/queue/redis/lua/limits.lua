@@ -120,10 +120,15 @@ do
     write_entry(bucket, math.max(now, last.at), last.sum + count, count, last.returned)
   end
 
-  -- Gives a permit of this name back that was drawn at a moment; whether it counted still.
+  -- Gives a permit of this name back that was drawn at a moment; whether it may count still. One that no
+  -- window counts now may count again: a wider one may come while it is kept.
   function give_back(bucket, name, at)
     local last = newest_of(bucket)
-    if not last or at <= now - keep_of(bucket) then return false end
+    if not last then return false end
+    if at <= now - keep_of(bucket) then
+      local first = redis.call('ZRANGE', key('permits', bucket), 0, 0, 'WITHSCORES')[2]
+      if at < tonumber(first) then return false end
+    end
     if redis.call('ZADD', key('returned', bucket), 'NX', at, name) == 0 then return false end
     redis.call('ZREM', key('permits', bucket), last.text)
     write_entry(bucket, last.at, last.sum, last.count, math.max(last.returned, at))
