@@ -150,8 +150,12 @@ async fn conclude(
     match stop {
         None => Ok(delivered(ctx, &delivery, &attempt).await),
         Some(stop) => {
+            // That an endpoint is disabled is news of its own.
+            let gone = disable.is_some();
             failed(ctx, endpoint, &delivery, &attempt, disable).await?;
-            if let Stop::Retry { cause, .. } | Stop::Cancel { cause } = &stop {
+            if let Stop::Retry { cause, .. } | Stop::Cancel { cause } = &stop
+                && !gone
+            {
                 news(ctx, &delivery, cause).await?;
             }
             Err(stop)
