@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jobs::contract::Problem;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
@@ -17,7 +18,8 @@ const DEEPEST: usize = 32;
 ///
 /// # Errors
 ///
-/// 400 with the place at which it stops being acceptable.
+/// 400 with the place at which it stops being JSON that means one thing, 422 where a number would not be kept
+/// as it is.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let at = e.valid_up_to() + 1;
@@ -28,15 +30,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
         let detail = format!("The body nests deeper than {DEEPEST} levels at byte {}.", at + 1);
         return Err(ApiError::new(ErrorCode::JsonTooDeep, detail));
     }
-    if let Some(at) = too_long(text) {
-        return Err(invalid(format!(
-            "The body has a whole number of more than 64 bits at byte {}: write it as a text.",
-            at + 1
-        )));
-    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = Strict::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    read.map(|Strict(value)| value).map_err(|e| invalid(format!("The body is not JSON: {e}.")))
+    let Strict(value) = read.map_err(|e| invalid(format!("The body is not JSON: {e}.")))?;
+    match too_long(text) {
+        None => Ok(value),
+        Some(at) => {
+            let words = format!(
+                "the body has a whole number of more than 64 bits at byte {}: write it as a text",
+                at + 1
+            );
+            Err(ApiError::invalid(vec![Problem::new("", "out_of_range", words)]))
+        }
+    }
 }
 
 fn invalid(detail: String) -> ApiError {
