@@ -158,7 +158,7 @@ impl Intake {
         &self,
         tenant: &TenantId,
         producer: Producer,
-        request: JobRequest,
+        mut request: JobRequest,
         request_id: &str,
         now: Moment,
         policies: &mut HashMap<LaneName, Arc<LanePolicy>>,
@@ -176,7 +176,7 @@ impl Intake {
                 return Ok(Err(problems));
             }
         };
-        let request = JobRequest { payload: let_go(request.payload, checked.items), ..request };
+        let_go(std::mem::take(&mut request.payload), checked.items);
         let lane = match lane(&request, checked.lane) {
             Ok(lane) => lane,
             Err(problem) => {
@@ -253,13 +253,12 @@ impl Intake {
     }
 }
 
-/// Frees a payload that is stored as a text by now: one about many items is a tree of millions of parts, and its
-/// caller need not wait for that.
-fn let_go(payload: Value, items: u64) -> Value {
+/// Frees a payload that is stored as a text by now: one about many items is a tree of millions of parts, and
+/// its caller need not wait for that.
+fn let_go(payload: Value, items: u64) {
     if items > FREED_AT_ONCE {
         tokio::task::spawn_blocking(move || drop(payload));
     }
-    Value::Null
 }
 
 /// Everything wrong with a request beside its payload.

@@ -79,6 +79,14 @@ impl JobId {
         format!("{prefix}_{}", self.0)
     }
 
+    /// The id of what [`JobId::with_prefix`] has written; none of any other text. One spelling for one job:
+    /// the ULID alphabet's lower case and look-alikes are refused.
+    pub fn under_prefix(prefix: &str, text: &str) -> Option<Self> {
+        let ulid = text.strip_prefix(prefix)?.strip_prefix('_')?;
+        let id = Self(ulid::Ulid::from_string(ulid).ok()?);
+        (id.with_prefix(prefix) == text).then_some(id)
+    }
+
     /// The id with this number; for tests and tools.
     pub fn from_u128(number: u128) -> Self {
         Self(ulid::Ulid::from(number))
@@ -97,11 +105,7 @@ impl FromStr for JobId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.strip_prefix("job_")
-            .and_then(|ulid| ulid::Ulid::from_string(ulid).ok())
-            .map(Self)
-            // One spelling for one job: the ULID alphabet's lower case and look-alikes are refused.
-            .filter(|id| id.to_string() == text)
+        Self::under_prefix("job", text)
             .ok_or_else(|| format!("expected a job id such as job_01J8…, got {text:?}"))
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
         invalid(format!("The body is not UTF-8: byte {at} does not belong there."))
     })?;
     // Before the parser sees it: a parser that recurses must not be the one to find out.
-    if let Some(at) = too_deep(bytes) {
+    if let Some(at) = too_deep(text) {
         let detail = format!("The body nests deeper than {DEEPEST} levels at byte {}.", at + 1);
         return Err(ApiError::new(ErrorCode::JsonTooDeep, detail));
     }
@@ -49,23 +49,33 @@ fn invalid(detail: String) -> ApiError {
     ApiError::new(ErrorCode::InvalidJson, detail)
 }
 
+/// The bytes of a text that lie outside of its strings, with their places.
+fn outside_strings(text: &str) -> impl Iterator<Item = (usize, u8)> {
+    let (mut in_string, mut escaped) = (false, false);
+    text.bytes().enumerate().filter(move |(_, byte)| {
+        let outside = !in_string && *byte != b'"';
+        if escaped {
+            escaped = false;
+        } else {
+            escaped = in_string && *byte == b'\\';
+            in_string ^= *byte == b'"';
+        }
+        outside
+    })
+}
+
 /// The first byte that opens a level too many.
-fn too_deep(bytes: &[u8]) -> Option<usize> {
+fn too_deep(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
-    let mut in_text = false;
-    let mut escaped = false;
-    for (at, byte) in bytes.iter().enumerate() {
+    for (at, byte) in outside_strings(text) {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
+            b'[' | b'{' => {
                 depth += 1;
                 if depth > DEEPEST {
                     return Some(at);
                 }
             }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
@@ -75,23 +85,16 @@ fn too_deep(bytes: &[u8]) -> Option<usize> {
 /// The first byte of a whole number that 64 bits do not hold: who reads it makes a fraction of it, of which
 /// the last digits are others.
 fn too_long(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut at, mut in_text) = (0, false);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' if in_text => at += 1,
-            b'"' => in_text = !in_text,
-            b'-' | b'0'..=b'9' if !in_text => {
-                let rest = &text[at..];
-                let length = rest.bytes().take_while(|c| b"0123456789+-.eE".contains(c)).count();
-                if is_too_long(&rest[..length]) {
-                    return Some(at);
-                }
-                at += length - 1;
+    let is_part = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
+    let mut end = 0;
+    for (at, byte) in outside_strings(text) {
+        if at >= end && (byte == b'-' || byte.is_ascii_digit()) {
+            let number = &text[at..];
+            end = at + number.bytes().take_while(|byte| is_part(*byte)).count();
+            if is_too_long(&text[at..end]) {
+                return Some(at);
             }
-            _ => {}
         }
-        at += 1;
     }
     None
 }

@@ -27,7 +27,7 @@ pub struct WaitingDelivery {
 impl WaitingDelivery {
     /// The job that makes it; none, if its name tells of none.
     pub fn job(&self) -> Option<JobId> {
-        format!("job_{}", self.id.strip_prefix("dlv_")?).parse().ok()
+        JobId::under_prefix("dlv", &self.id)
     }
 }
 

@@ -37,25 +37,16 @@ pub(super) async fn prune(
     max: u32,
     keep: &Retention,
 ) -> Result<u32, QueueError> {
-    let (mut removed, mut answers, mut failed) = (0, 0, Vec::new());
+    let (mut removed, mut answers) = (0, Vec::new());
     for shard in rounds.asked() {
         if removed == max {
             break;
         }
-        match prune_shard(server, shard, max - removed, keep).await {
-            Ok(here) => {
-                removed += here;
-                answers += 1;
-                rounds.answered(shard);
-            }
-            Err(error) => failed.push((shard, error)),
-        }
+        let answer = prune_shard(server, shard, max - removed, keep).await;
+        removed += answer.as_ref().copied().unwrap_or(0);
+        answers.push((shard, answer));
     }
-    rounds.failed(failed);
-    match rounds.failure() {
-        Some(error) if answers == 0 => Err(error),
-        _ => Ok(removed),
-    }
+    rounds.take(answers).map(|_| removed)
 }
 
 async fn prune_shard(

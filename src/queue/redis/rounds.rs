@@ -86,7 +86,11 @@ impl Rounds {
     }
 
     /// Parts what was answered from what failed.
-    fn take<T>(
+    ///
+    /// # Errors
+    ///
+    /// When no shard answered: the failure of the first, or why it was left out.
+    pub(super) fn take<T>(
         &self,
         answers: Vec<(usize, Result<T, QueueError>)>,
     ) -> Result<Vec<(usize, T)>, QueueError> {
@@ -115,7 +119,7 @@ impl Rounds {
     }
 
     /// A shard answers.
-    pub(super) fn answered(&self, shard: usize) {
+    fn answered(&self, shard: usize) {
         if self.lock().remove(&shard).is_some() {
             tracing::info!(shard, "a shard is tended again");
         }
@@ -123,7 +127,7 @@ impl Rounds {
 
     /// Shards failed: they are left out for a while, which is said when it begins. Where all of them
     /// are, whoever asked says so.
-    pub(super) fn failed(&self, failed: Vec<(usize, QueueError)>) {
+    fn failed(&self, failed: Vec<(usize, QueueError)>) {
         let mut away = self.lock();
         let mut news = Vec::new();
         for (shard, error) in failed {
@@ -140,7 +144,7 @@ impl Rounds {
     }
 
     /// Why the first of those failed that are away.
-    pub(super) fn failure(&self) -> Option<QueueError> {
+    fn failure(&self) -> Option<QueueError> {
         let away = self.lock();
         away.iter().min_by_key(|(shard, _)| **shard).map(|(_, away)| away.error.clone())
     }

@@ -6,6 +6,14 @@ use super::{
 };
 use crate::queue::{Changed, PauseTarget, QueueError};
 
+/// Who resumes a lane ends what it waits for, too.
+const PAUSE_LANE: &str = "
+UPDATE lanes
+   SET paused = $2,
+       parked_until = CASE WHEN $2 THEN parked_until END,
+       park_reason = CASE WHEN $2 THEN park_reason END
+ WHERE id = $1 AND (paused <> $2 OR (NOT $2 AND parked_until > $3))";
+
 /// Stops or resumes claims from a queue, or from one lane.
 pub(super) struct Pause {
     pub(super) what: PauseTarget,
@@ -43,15 +51,9 @@ async fn queue(tx: &mut Tx<'_>, name: &str, paused: bool) -> Result<Changed, Que
 }
 
 async fn one_lane(tx: &mut Tx<'_>, id: i64, paused: bool) -> Result<Changed, QueueError> {
-    let sql = if paused {
-        "UPDATE lanes SET paused = 1 WHERE id = $1 AND paused = 0 AND $2 IS NOT NULL"
-    } else {
-        "UPDATE lanes SET paused = 0, parked_until = NULL, park_reason = NULL
-          WHERE id = $1 AND (paused = 1 OR parked_until > $2)"
-    };
     let now = tx.now.millis();
-    let done = sqlx::query(sql).bind(id).bind(now).execute(&mut *tx.conn).await?;
-    if done.rows_affected() == 0 {
+    let changing = sqlx::query(PAUSE_LANE).bind(id).bind(paused).bind(now);
+    if changing.execute(&mut *tx.conn).await?.rows_affected() == 0 {
         return Ok(Changed::NotApplicable);
     }
     tx.change();

@@ -1,9 +1,15 @@
 //! A chunk that is one statement, and therefore a transaction by itself. SQLite works in a thread of its own:
 //! the fewer words go there and back, the less it waits for them.
 
-use sqlx::{Arguments, AssertSqlSafe, SqlitePool, error::BoxDynError, sqlite::SqliteArguments};
+use sqlx::{AssertSqlSafe, Execute, Sqlite, SqlitePool, sqlite::SqliteArguments};
 
-use super::{apply::USUAL, batch::Batch, bound::Cell, sql::Shape, trouble::Trouble};
+use super::{
+    apply::USUAL,
+    batch::Batch,
+    bound::{Cell, bind},
+    sql::Shape,
+    trouble::Trouble,
+};
 
 /// The statement with all that is bound to it, made before its turn comes.
 pub(super) struct Alone {
@@ -20,7 +26,8 @@ impl Alone {
         if !shape.columns.lite || rows > batch.most() {
             return None;
         }
-        let bound = bound(&batch.bind(tenant, &batch.rows)).ok()?;
+        let cells = batch.bind(tenant, &batch.rows);
+        let bound = bind!(sqlx::query::<Sqlite>(""), cells).take_arguments().ok()??;
         Some(Self { sql: batch.statement(rows), bound, rows })
     }
 
@@ -31,18 +38,4 @@ impl Alone {
         let changed = query.execute(pool).await?.rows_affected();
         if changed == rows as u64 { Ok(()) } else { Err(Trouble::NotAll) }
     }
-}
-
-fn bound(cells: &[Cell<'_>]) -> Result<SqliteArguments, BoxDynError> {
-    let mut bound = SqliteArguments::default();
-    bound.reserve(cells.len(), 0);
-    for cell in cells {
-        match cell {
-            Cell::Null => bound.add(None::<&str>)?,
-            Cell::Text(text) => bound.add(&**text)?,
-            Cell::Integer(number) => bound.add(*number)?,
-            Cell::Real(number) => bound.add(*number)?,
-        }
-    }
-    Ok(bound)
 }
