@@ -1,23 +1,22 @@
 //! Bundles: jobs that were submitted together and are kept as one text (`lua/bundles.lua`).
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
-use jobs::contract::{JobId, LaneName, TenantId};
+use jobs::contract::{JobId, TenantId};
 
 use super::{
     error::corrupt,
+    reply::Fields,
     submitted::{Before, Given, STAMP, Submitted, number},
 };
-use crate::queue::{NewJob, Priority, QueueError};
+use crate::queue::{NewJob, QueueError, places_by_line};
 
-/// The longest payload that is kept in a bundle.
-const LONGEST: usize = 4_096;
 /// A job's record, before anything happened to it.
 const WAITS: &[u8; 32] = b"w0000000000000000000000000000000";
 /// The length of an offset, and of a job's number.
 const OFFSET: usize = 7;
 const NUMBER: usize = 4;
+/// Where the head stands in what the script says of jobs that it took together.
+const HEAD: std::ops::Range<usize> = NUMBER..NUMBER + 26;
 
 /// Where the jobs of a submission are kept: by their places in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,76 +26,94 @@ pub(super) struct Sorted {
     pub(super) single: Vec<usize>,
 }
 
-/// Jobs of a lane that are kept together.
-#[derive(Debug, PartialEq, Eq)]
+/// Jobs that are kept together, in the order of their ids.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Together {
-    /// Their places in the submission, in the order of their ids.
+    pub(super) parts: Vec<Part>,
+}
+
+/// Jobs of a bundle that wait in one lane with one priority.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Their places in the submission.
     pub(super) places: Vec<usize>,
     /// How many of the submission's jobs wait before them in the lane.
     pub(super) before: usize,
 }
 
+impl Together {
+    /// How many jobs they are.
+    pub(super) fn count(&self) -> usize {
+        self.parts.iter().map(|part| part.places.len()).sum()
+    }
+
+    /// The place of the first, after whose id it is named.
+    pub(super) fn head(&self) -> usize {
+        self.parts[0].places[0]
+    }
+
+    /// Whether the ids are those of one bundle, and nothing sets a job apart.
+    fn is_sound(&self, jobs: &[NewJob]) -> bool {
+        let head = jobs[self.head()].id;
+        let mut places = self.parts.iter().flat_map(|part| &part.places).enumerate();
+        places.all(|(n, at)| jobs[*at].is_plain() && jobs[*at].id.place() == Some((head, n)))
+    }
+}
+
 /// Sorts the jobs of a submission. What waits in one lane with one priority is kept in one way: its order
-/// is counted so.
+/// is counted so. All are kept by themselves where the ids are not those of [`NewJob::name_together`], and
+/// where some may have a twin.
 pub(super) fn sort(jobs: &[NewJob]) -> Sorted {
-    let mut sorted = Sorted::default();
+    let apart = || Sorted { bundles: Vec::new(), single: (0..jobs.len()).collect() };
     if jobs.len() < 2 || jobs.iter().any(|job| job.unique.is_some()) {
-        sorted.single.extend(0..jobs.len());
-        return sorted;
+        return apart();
     }
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut known: HashMap<(&str, &LaneName, Priority), usize> = HashMap::new();
-    for (place, job) in jobs.iter().enumerate() {
-        let group = *known.entry((&job.queue, &job.lane, job.priority)).or_insert(groups.len());
-        if group == groups.len() {
-            groups.push(Vec::new());
+    let mut sorted = Sorted::default();
+    for line in places_by_line(jobs) {
+        if line.iter().all(|at| jobs[*at].is_plain() && jobs[*at].id.place().is_some()) {
+            add_line(&mut sorted.bundles, jobs, &line);
+        } else {
+            sorted.single.extend(line);
         }
-        groups[group].push(place);
     }
-    for group in groups {
-        match bundles_of(jobs, &group) {
-            Some(bundles) => sorted.bundles.extend(bundles),
-            None => sorted.single.extend(group),
-        }
+    if !sorted.bundles.iter().all(|bundle| bundle.is_sound(jobs)) {
+        return apart();
     }
     sorted.single.sort_unstable();
     sorted
 }
 
-/// The bundles that these jobs of a lane are, if that is what they are.
-fn bundles_of(jobs: &[NewJob], group: &[usize]) -> Option<Vec<Together>> {
-    let mut bundles: Vec<Together> = Vec::new();
-    for (before, place) in group.iter().enumerate() {
-        let job = &jobs[*place];
-        if job.run_at.is_some() || !job.callback.is_empty() || job.payload.len() > LONGEST {
-            return None;
+/// Adds the jobs of a line to the last bundle, and to a new one wherever one begins.
+fn add_line(bundles: &mut Vec<Together>, jobs: &[NewJob], line: &[usize]) {
+    let begins = |at: usize| jobs[at].id.place().is_some_and(|(_, number)| number == 0);
+    for (before, at) in line.iter().enumerate() {
+        if begins(*at) || bundles.is_empty() {
+            bundles.push(Together::default());
         }
-        let (head, number) = job.id.place()?;
-        if number == 0 {
-            bundles.push(Together { places: vec![*place], before });
-            continue;
+        let Some(bundle) = bundles.last_mut() else { continue };
+        if before == 0 || begins(*at) {
+            bundle.parts.push(Part { places: Vec::new(), before });
         }
-        let bundle = bundles
-            .last_mut()
-            .filter(|bundle| jobs[bundle.places[0]].id == head && bundle.places.len() == number)?;
-        bundle.places.push(*place);
+        bundle.parts.last_mut().expect("a part was begun").places.push(*at);
     }
-    Some(bundles)
 }
 
-/// The bundle's text: its stamp is left open.
+/// The bundle's text: its stamp is left open. `lanes` are the numbers of its parts' lanes.
 pub(super) fn text(
     tenant: &TenantId,
-    lane: usize,
+    lanes: &[usize],
     jobs: &[NewJob],
     bundle: &Together,
 ) -> Result<Vec<u8>, QueueError> {
-    let count = bundle.places.len();
+    let count = bundle.count();
     let mut texts = Vec::with_capacity(count * 512);
     let mut begins = Vec::with_capacity(count + 1);
-    for (index, place) in bundle.places.iter().enumerate() {
-        begins.push(texts.len());
-        texts.extend(Given::of(tenant, lane, bundle.before + index, &jobs[*place], LONGEST)?.text);
+    for (part, lane) in bundle.parts.iter().zip(lanes) {
+        for (index, place) in part.places.iter().enumerate() {
+            begins.push(texts.len());
+            let (number, job) = (part.before + index, &jobs[*place]);
+            texts.extend(Given::of(tenant, *lane, number, job, NewJob::LONGEST_TOGETHER)?.text);
+        }
     }
     begins.push(texts.len());
     let front = STAMP + 2 * NUMBER + count * WAITS.len() + (count + 1) * OFFSET;
@@ -114,6 +131,10 @@ pub(super) fn text(
 /// Jobs of a bundle that were claimed together, as the script names them.
 #[derive(Debug)]
 pub(super) struct Taken {
+    /// The number of the bundle in the script's answer.
+    pub(super) number: u32,
+    /// The number of the first of them in the bundle.
+    pub(super) first: u32,
     /// The bundle's head, as keys hold it.
     pub(super) head: String,
     created_at: i64,
@@ -129,28 +150,30 @@ impl Taken {
 
     fn parts(text: &str) -> Option<Self> {
         let digits = |from: usize, length: usize| number(text.as_bytes().get(from..from + length)?);
-        let count = usize::try_from(digits(26 + NUMBER, NUMBER)?).ok()?;
-        let at = 26 + 2 * NUMBER + 13;
-        let offsets = (0..=count)
+        let short = |from: usize| u32::try_from(digits(from, NUMBER)?).ok();
+        let count = short(HEAD.end + NUMBER)?;
+        let created = HEAD.end + 2 * NUMBER;
+        let at = created + 13;
+        let offsets = (0..=count as usize)
             .map(|index| usize::try_from(digits(at + index * OFFSET, OFFSET)?).ok())
             .collect::<Option<Vec<usize>>>()?;
-        let head = text.get(..26)?.to_owned();
-        Some(Self { head, created_at: digits(26 + 2 * NUMBER, 13)?, offsets })
-    }
-
-    /// How many they are.
-    pub(super) fn count(&self) -> usize {
-        self.offsets.len() - 1
+        Some(Self {
+            number: short(0)?,
+            first: short(HEAD.end)?,
+            head: text.get(HEAD)?.to_owned(),
+            created_at: digits(created, 13)?,
+            offsets,
+        })
     }
 
     /// The first and the last byte of their texts.
     pub(super) fn range(&self) -> (usize, usize) {
-        let (first, end) = (self.offsets[0], self.offsets[self.count()]);
+        let (first, end) = (self.offsets[0], self.offsets[self.offsets.len() - 1]);
         (first, end.saturating_sub(1))
     }
 
     /// The jobs in that part of the bundle's text.
-    pub(super) fn jobs(&self, text: Vec<u8>) -> Result<Vec<(JobId, Submitted)>, QueueError> {
+    fn jobs(&self, text: Vec<u8>) -> Result<Vec<(JobId, Submitted)>, QueueError> {
         let (text, first) = (Bytes::from(text), self.offsets[0]);
         let job = |ends: &[usize]| {
             let (from, till) = (ends[0].checked_sub(first)?, ends[1].checked_sub(first)?);
@@ -164,6 +187,63 @@ impl Taken {
                 Submitted::behind_stamp(self.created_at, &text, &mut before)
             })
             .collect()
+    }
+}
+
+/// Jobs of one lane among those that a claim took of a bundle.
+#[derive(Debug)]
+pub(super) struct Few {
+    /// The number of the bundle in the script's answer.
+    bundle: u32,
+    /// The number of the first of them in the bundle.
+    first: u32,
+    pub(super) count: usize,
+}
+
+impl Few {
+    /// Reads what stands behind the `=`.
+    pub(super) fn read(text: &str) -> Result<Self, QueueError> {
+        let digits = |at: usize| number(text.as_bytes().get(at * NUMBER..(at + 1) * NUMBER)?);
+        let numbers = || {
+            Some(Self {
+                bundle: u32::try_from(digits(0)?).ok()?,
+                first: u32::try_from(digits(1)?).ok()?,
+                count: usize::try_from(digits(2)?).ok()?,
+            })
+        };
+        numbers().ok_or_else(|| corrupt("a claim", text))
+    }
+}
+
+/// The jobs of a take, as far as they were not given out.
+struct Span {
+    bundle: u32,
+    first: u32,
+    jobs: Vec<Option<(JobId, Submitted)>>,
+}
+
+/// What a claim took of bundles.
+pub(super) struct Opened(Vec<Span>);
+
+impl Opened {
+    /// The jobs of these takes, with the part of each one's bundle.
+    pub(super) fn of(takes: &[Taken], mut texts: Fields) -> Result<Self, QueueError> {
+        let spans = takes.iter().map(|taken| {
+            let jobs = taken.jobs(texts.bytes()?)?;
+            let jobs = jobs.into_iter().map(Some).collect();
+            Ok(Span { bundle: taken.number, first: taken.first, jobs })
+        });
+        Ok(Self(spans.collect::<Result<_, QueueError>>()?))
+    }
+
+    /// Gives jobs out, each once.
+    pub(super) fn take(&mut self, few: &Few) -> Result<Vec<(JobId, Submitted)>, QueueError> {
+        let jobs = self.0.iter_mut().find_map(|span| {
+            let from = few.first.checked_sub(span.first).filter(|_| span.bundle == few.bundle)?;
+            let from = usize::try_from(from).ok()?;
+            span.jobs.get_mut(from..from + few.count)?.iter_mut().map(Option::take).collect()
+        });
+        jobs.ok_or_else(|| corrupt("a claim", format!("{few:?}")))
     }
 }
 
@@ -189,10 +269,10 @@ impl Run {
 mod tests {
     use std::sync::Arc;
 
-    use jobs::contract::Moment;
+    use jobs::contract::{LaneName, Moment};
 
     use super::*;
-    use crate::queue::LanePolicy;
+    use crate::queue::{LanePolicy, Priority};
 
     fn job(lane: &str) -> NewJob {
         NewJob {
@@ -218,12 +298,29 @@ mod tests {
         jobs
     }
 
-    fn places(sorted: &Sorted) -> Vec<&[usize]> {
-        sorted.bundles.iter().map(|bundle| &bundle.places[..]).collect()
+    /// Of each bundle its parts: how many wait before, and the places.
+    fn parts(sorted: &Sorted) -> Vec<Vec<(usize, Vec<usize>)>> {
+        let parts = |bundle: &Together| {
+            bundle.parts.iter().map(|part| (part.before, part.places.clone())).collect()
+        };
+        sorted.bundles.iter().map(parts).collect()
+    }
+
+    type Change = Box<dyn Fn(NewJob) -> NewJob>;
+
+    /// What sets a job apart.
+    fn changes() -> [Change; 3] {
+        let later = Some(Moment::from_millis(1));
+        let long = Bytes::from(vec![b'1'; NewJob::LONGEST_TOGETHER + 1]);
+        [
+            Box::new(|job| NewJob { callback: vec!["crm".into()], ..job }),
+            Box::new(move |job| NewJob { run_at: later, ..job }),
+            Box::new(move |job| NewJob { payload: long.clone(), ..job }),
+        ]
     }
 
     #[test]
-    fn what_waits_in_one_lane_is_kept_together() {
+    fn what_was_submitted_together_is_kept_together_lane_by_lane() {
         // given jobs of two lanes in turns, and one of a third
         let jobs = together(["a", "b", "a", "b", "c", "a"].map(job).into());
 
@@ -231,34 +328,58 @@ mod tests {
         let sorted = sort(&jobs);
 
         // then
-        assert_eq!(places(&sorted), [&[0, 2, 5][..], &[1, 3]]);
-        assert_eq!(sorted.single, [4]);
+        assert_eq!(parts(&sorted), [[(0, vec![0, 2, 5]), (0, vec![1, 3]), (0, vec![4])]]);
+        assert_eq!(sorted.single, [0; 0]);
     }
 
     #[test]
     fn long_bundles_count_on() {
-        let jobs = together((0..JobId::MOST_TOGETHER + 2).map(|_| job("a")).collect());
+        // given more jobs than a bundle holds, of two lanes
+        let most = JobId::MOST_TOGETHER;
+        let lanes = (0..most + 2).map(|n| job(if n < most - 1 { "a" } else { "b" }));
+        let jobs = together(lanes.collect());
+
+        // when
         let sorted = sort(&jobs);
-        let lengths: Vec<_> = sorted.bundles.iter().map(|b| (b.before, b.places.len())).collect();
-        assert_eq!(lengths, [(0, JobId::MOST_TOGETHER), (JobId::MOST_TOGETHER, 2)]);
+
+        // then the second lane begins in the first bundle and goes on in the next
+        let all: Vec<usize> = (0..most - 1).collect();
+        let [first, second] = &parts(&sorted)[..] else { panic!("two bundles") };
+        assert_eq!(first[..], [(0, all), (0, vec![most - 1])]);
+        assert_eq!(second[..], [(1, vec![most, most + 1])]);
     }
 
     #[test]
     fn a_lane_in_which_one_is_set_apart_is_kept_job_by_job() {
-        let later = Some(Moment::from_millis(1));
-        let long = Bytes::from(vec![b'1'; LONGEST + 1]);
-        type Change = Box<dyn Fn(NewJob) -> NewJob>;
-        let changes: [Change; 5] = [
-            Box::new(|job| NewJob { callback: vec!["crm".into()], ..job }),
-            Box::new(move |job| NewJob { run_at: later, ..job }),
-            Box::new(move |job| NewJob { payload: long.clone(), ..job }),
-            Box::new(|job| NewJob { unique: Some("once".into()), ..job }),
-            Box::new(|job| NewJob { id: JobId::generate(), ..job }),
-        ];
-        for change in changes {
-            let mut jobs = together(["a", "a", "a"].map(job).into());
+        for change in changes() {
+            // given jobs of two lanes, one of which is set apart
+            let jobs = ["a", "b", "a", "b"].map(job);
+            let mut jobs = jobs.to_vec();
             let last = jobs.pop().unwrap();
             jobs.push(change(last));
+
+            // when
+            let sorted = sort(&together(jobs));
+
+            // then those of its lane are kept by themselves, and the others together
+            assert_eq!(parts(&sorted), [[(0, vec![0, 2])]]);
+            assert_eq!(sorted.single, [1, 3]);
+        }
+    }
+
+    #[test]
+    fn jobs_that_are_named_in_any_other_way_are_kept_job_by_job() {
+        let others: [Change; 2] = [
+            Box::new(|job| NewJob { id: JobId::generate(), ..job }),
+            Box::new(|job| NewJob { unique: Some("once".into()), ..job }),
+        ];
+        for change in changes().into_iter().chain(others) {
+            // given jobs of which one changed after all were named
+            let mut jobs = together(["a", "b", "a"].map(job).into());
+            let last = jobs.pop().unwrap();
+            jobs.push(change(last));
+
+            // then
             assert_eq!(sort(&jobs), Sorted { bundles: Vec::new(), single: vec![0, 1, 2] });
         }
     }
@@ -269,11 +390,11 @@ mod tests {
         let tenant: TenantId = "acme".parse().unwrap();
         let jobs = together(["a", "a", "a"].map(job).into());
         let sorted = sort(&jobs);
-        let text = text(&tenant, 1, &jobs, &sorted.bundles[0]).unwrap();
+        let text = text(&tenant, &[1], &jobs, &sorted.bundles[0]).unwrap();
         let front = STAMP + 2 * NUMBER + 3 * WAITS.len();
         let offsets = String::from_utf8(text[front + OFFSET..front + 4 * OFFSET].to_vec()).unwrap();
         let head = jobs[0].id.to_string().split_off(4);
-        let claim = format!("{head}00010002{:013}{offsets}", 1_700_000_000_000_u64);
+        let claim = format!("0001{head}00010002{:013}{offsets}", 1_700_000_000_000_u64);
 
         // when
         let taken = Taken::read(&claim).unwrap();
@@ -281,7 +402,7 @@ mod tests {
         let read = taken.jobs(text[first..=last].to_vec()).unwrap();
 
         // then
-        assert_eq!((taken.count(), last + 1), (2, text.len()));
+        assert_eq!((taken.offsets.len(), last + 1), (3, text.len()));
         for ((id, submitted), job) in read.iter().zip(&jobs[1..]) {
             assert_eq!((*id, &submitted.payload), (job.id, &job.payload));
             assert_eq!(submitted.created_at, Moment::from_millis(1_700_000_000_000));

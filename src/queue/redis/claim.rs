@@ -160,32 +160,46 @@ async fn claim_batch(
     let now = fields.moment()?;
     server.observe(now);
     let next_at = fields.some_moment()?;
-    let pieces = fields.texts().map(|text| Piece::read(&text?));
-    let pieces = pieces.collect::<Result<Vec<Piece>, _>>()?;
+    let Answer { pieces, takes } = Answer::read(fields)?;
     let more = pieces.iter().map(Piece::count).sum::<usize>() >= want as usize;
     let pieces = admitted(server, shard, pieces).await?;
-    let jobs = met(server, shard, pieces, now.plus(ask.lease)).await?;
+    let jobs = met(server, shard, pieces, &takes, now.plus(ask.lease)).await?;
     Ok((jobs, more, next_at))
 }
 
-/// What the script took: one job, or some of a bundle.
+/// What the script took, in the order of turns, and how that of bundles lies there.
+#[derive(Default)]
+struct Answer {
+    pieces: Vec<Piece>,
+    takes: Vec<bundle::Taken>,
+}
+
+impl Answer {
+    fn read(fields: Fields) -> Result<Self, QueueError> {
+        let mut answer = Self::default();
+        for text in fields.texts() {
+            let text = text?;
+            match text.as_bytes().first() {
+                Some(b'*') => answer.takes.push(bundle::Taken::read(&text[1..])?),
+                Some(b'=') => answer.pieces.push(Piece::Together(bundle::Few::read(&text[1..])?)),
+                _ => answer.pieces.push(Piece::One(Head::read(&text)?)),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// One job, or some of a bundle.
 enum Piece {
     One(Head),
-    Together(bundle::Taken),
+    Together(bundle::Few),
 }
 
 impl Piece {
-    fn read(text: &str) -> Result<Self, QueueError> {
-        match text.strip_prefix('*') {
-            Some(together) => Ok(Self::Together(bundle::Taken::read(together)?)),
-            None => Ok(Self::One(Head::read(text)?)),
-        }
-    }
-
     fn count(&self) -> usize {
         match self {
             Self::One(_) => 1,
-            Self::Together(taken) => taken.count(),
+            Self::Together(few) => few.count,
         }
     }
 }
@@ -274,14 +288,15 @@ async fn met(
     server: &Server,
     shard: usize,
     pieces: Vec<Piece>,
+    takes: &[bundle::Taken],
     until: Moment,
 ) -> Result<Vec<Claimed>, QueueError> {
     if pieces.is_empty() {
         return Ok(Vec::new());
     }
     let mut tries = 0;
-    let (single, mut together) = loop {
-        match read(server, shard, &pieces).await {
+    let (single, texts) = loop {
+        match read(server, shard, &pieces, takes).await {
             // They are held by now: what cannot be read would wait for its lease to end.
             Err(QueueError::Unavailable(_)) if tries < TRIES => tries += 1,
             texts => break texts?,
@@ -289,6 +304,7 @@ async fn met(
         tokio::time::sleep(PAUSE * tries).await;
     };
     let mut single = single.into_iter();
+    let mut together = bundle::Opened::of(takes, texts)?;
     let mut claimed = Vec::new();
     for one in pieces {
         match one {
@@ -296,8 +312,8 @@ async fn met(
                 let text = single.next().ok_or_else(|| corrupt("a claim", "a job is missing"))?;
                 claimed.push(head.with(shard, text, until)?);
             }
-            Piece::Together(taken) => {
-                for (id, submitted) in taken.jobs(together.bytes()?)? {
+            Piece::Together(few) => {
+                for (id, submitted) in together.take(&few)? {
                     claimed.push(Head { id, again: FIRST }.with(shard, submitted, until)?);
                 }
             }
@@ -306,30 +322,29 @@ async fn met(
     Ok(claimed)
 }
 
-/// What was submitted: of those that were claimed one by one; and the part of each bundle's text.
+/// What was submitted: of those that were claimed one by one; and the part of each take's bundle.
 async fn read(
     server: &Server,
     shard: usize,
     pieces: &[Piece],
+    takes: &[bundle::Taken],
 ) -> Result<(Vec<Submitted>, Fields), QueueError> {
     let base = server.shards.base(shard);
-    let (mut ids, mut parts) = (Vec::new(), Vec::new());
-    for one in pieces {
-        match one {
-            Piece::One(head) => ids.push(head.id),
-            Piece::Together(taken) => {
-                let (first, last) = taken.range();
-                let mut part = redis::cmd("GETRANGE");
-                part.arg(keys::bundle(base, &taken.head)).arg(first).arg(last);
-                parts.push(part);
-            }
-        }
-    }
-    let single = submitted::read(server, shard, &ids).await?;
-    let parts = if parts.is_empty() {
+    let ids = pieces.iter().filter_map(|piece| match piece {
+        Piece::One(head) => Some(head.id),
+        Piece::Together(_) => None,
+    });
+    let single = submitted::read(server, shard, &ids.collect::<Vec<_>>()).await?;
+    let parts = takes.iter().map(|taken| {
+        let (first, last) = taken.range();
+        let mut part = redis::cmd("GETRANGE");
+        part.arg(keys::bundle(base, &taken.head)).arg(first).arg(last);
+        part
+    });
+    let parts = if takes.is_empty() {
         Vec::new()
     } else {
-        server.query_all(shard, &parts, Patience::Worker).await?
+        server.query_all(shard, &parts.collect::<Vec<_>>(), Patience::Worker).await?
     };
     Ok((single, Fields::of(Value::Array(parts))?))
 }

@@ -177,17 +177,22 @@ fn arguments_of(
     let mut rows = vec![count(sorted.bundles.len())];
     let mut texts = Vec::new();
     for bundle in &sorted.bundles {
-        let first = &jobs[bundle.places[0]];
-        let lane = lanes.number(&tenant, first)?;
-        rows.extend([
-            short(first.id).into_bytes(),
-            count(bundle.places.len()),
-            format!("{lane:04}").into_bytes(),
-            count(rank(first.priority).into()),
-            count(bundle.before),
-        ]);
-        let text = bundle::text(&tenant, lane, &jobs, bundle)?;
-        texts.push(set(keys::bundle(base, &short(first.id)), text));
+        let head = short(jobs[bundle.head()].id);
+        let key = keys::bundle(base, &head);
+        rows.extend([head.into_bytes(), count(bundle.count()), count(bundle.parts.len())]);
+        let mut of = Vec::with_capacity(bundle.parts.len());
+        for part in &bundle.parts {
+            let first = &jobs[part.places[0]];
+            let lane = lanes.number(&tenant, first)?;
+            of.push(lane);
+            rows.extend([
+                count(part.places.len()),
+                format!("{lane:04}").into_bytes(),
+                count(rank(first.priority).into()),
+                count(part.before),
+            ]);
+        }
+        texts.push(set(key, bundle::text(&tenant, &of, &jobs, bundle)?));
     }
     rows.push(count(sorted.single.len()));
     for index in sorted.single {

@@ -15,7 +15,7 @@ pub use self::{
     },
     record::{AttemptRecord, JobFilter, JobRecord, QueueRecord, Waiting, WaitingFor},
     status::Status,
-    submission::{Enqueued, Idempotency, NewJob, Priority, Submission},
+    submission::{Enqueued, Idempotency, NewJob, Priority, Submission, places_by_line},
 };
 
 /// Why a verb of the queue could not be carried out. Nothing was changed.

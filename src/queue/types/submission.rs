@@ -57,28 +57,45 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    /// Whether it may be kept together with others that wait in its lane: nothing sets it apart.
-    fn is_plain(&self) -> bool {
-        self.run_at.is_none() && self.unique.is_none() && self.callback.is_empty()
+    /// The longest payload of a job that may be kept together with others, in bytes.
+    pub const LONGEST_TOGETHER: usize = 4_096;
+
+    /// Whether it may be kept together with others: nothing sets it apart.
+    pub fn is_plain(&self) -> bool {
+        self.run_at.is_none()
+            && self.unique.is_none()
+            && self.callback.is_empty()
+            && self.payload.len() <= Self::LONGEST_TOGETHER
     }
 
-    /// Gives jobs that will wait together ids that belong together: a queue may keep such jobs as one, and
-    /// move them many at a time. Any other ids do as well.
+    /// Gives jobs that are submitted together ids that belong together: those of one lane and priority
+    /// behind each other. A queue may keep such jobs as one, and move them many at a time. Any other ids do
+    /// as well.
     pub fn name_together(jobs: &mut [Self]) {
-        let mut groups: HashMap<(String, LaneName, Priority), Vec<&mut Self>> = HashMap::new();
-        for job in jobs.iter_mut().filter(|job| job.is_plain()) {
-            groups
-                .entry((job.queue.clone(), job.lane.clone(), job.priority))
-                .or_default()
-                .push(job);
+        let places = places_by_line(jobs);
+        let alike = places.into_iter().filter(|line| line.iter().all(|at| jobs[*at].is_plain()));
+        let together: Vec<usize> = alike.flatten().collect();
+        if together.len() < 2 {
+            return;
         }
-        for group in groups.values_mut().filter(|group| group.len() > 1) {
-            for some in group.chunks_mut(JobId::MOST_TOGETHER) {
-                let ids = JobId::together(some.len());
-                some.iter_mut().zip(ids).for_each(|(job, id)| job.id = id);
-            }
+        for some in together.chunks(JobId::MOST_TOGETHER) {
+            some.iter().zip(JobId::together(some.len())).for_each(|(at, id)| jobs[*at].id = id);
         }
     }
+}
+
+/// The places of jobs that wait in one lane with one priority, in the order in which these lines come up.
+pub fn places_by_line(jobs: &[NewJob]) -> Vec<Vec<usize>> {
+    let mut lines: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<(&str, &LaneName, Priority), usize> = HashMap::new();
+    for (place, job) in jobs.iter().enumerate() {
+        let line = *known.entry((&job.queue, &job.lane, job.priority)).or_insert(lines.len());
+        if line == lines.len() {
+            lines.push(Vec::new());
+        }
+        lines[line].push(place);
+    }
+    lines
 }
 
 /// Jobs to take in together.

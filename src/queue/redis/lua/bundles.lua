@@ -1,19 +1,21 @@
 -- Part of scripts that touch jobs: bundles.
 --
--- Jobs that were submitted together, wait in one lane and may run at once, are kept as one text, and
--- moved many at a time, for as long as they fare as most jobs do: they wait, are claimed once, and
--- complete. As soon as anything else happens to one, it is kept apart, like a job that came alone.
+-- Jobs that were submitted together and may run at once are kept as one text, and moved many at a time,
+-- for as long as they fare as most jobs do: they wait, are claimed once, and complete. As soon as anything
+-- else happens to one, it is kept apart, like a job that came alone.
 --
 -- The ids of a bundle differ in their last four digits alone, which count from 0000: that one is the
--- bundle's head, and names it. Its text: the stamp (see `tickets`), how many jobs there are (4), how many
--- of them are neither apart nor gone (4); a record (32) of each job; where the text of each begins, and
--- where the last one ends (7 each); what was submitted of each.
+-- bundle's head, and names it. Those of one lane stand behind each other, and wait there under one ticket.
+-- The bundle's text: the stamp (see `tickets`), how many jobs there are (4), how many of them are neither
+-- apart nor gone (4); a record (32) of each job; where the text of each begins, and where the last one ends
+-- (7 each); what was submitted of each.
 --
 -- A record: a letter of FARES, 'a' (kept apart) or 'g' (gone); the number of the first job that was
 -- claimed together with this one (4); when it ended (13); its version (14).
 --
 -- What was claimed together is a take, and named by its head and its first number. It has one lease, and
--- in `takes` (packed): the last number, the moment, the version, the worker, the lane, drawn buckets.
+-- in `takes` (packed): the last number, the moment, the version, the worker; then of each lane that it took
+-- from its id, the last number, drawn buckets or false.
 local RECORD, OFFSET = 32, 7
 local COUNT_AT, LEFT_AT, RECORDS_AT = STAMP, STAMP + 4, STAMP + 8
 local FARES = { w = 'waiting', p = 'processing', c = 'completed', r = 'completed' }
@@ -60,10 +62,22 @@ local function take_of(head, first)
     if not packed then return nil end
     local v = cmsgpack.unpack(packed)
     take = { name = name, head = head, first = tonumber(first), last = v[1], at = v[2], version = v[3],
-      worker = v[4], lane = v[5], drawn = v[6] }
+      worker = v[4], parts = {} }
+    local from = take.first
+    for i = 5, #v, 3 do
+      take.parts[#take.parts + 1] = { lane = v[i], first = from, last = v[i + 1], drawn = v[i + 2] or nil }
+      from = v[i + 1] + 1
+    end
     takes_known[name] = take
   end
   return take
+end
+
+-- What the take took from the lane of the job with this number.
+local function part_with(take, number)
+  for _, part in ipairs(take.parts) do
+    if number <= part.last then return part end
+  end
 end
 
 -- The record of a job that runs, if it is of this take.
@@ -78,7 +92,7 @@ local function tell_claimed(job, record)
   job.fresh, job.wait = nil, nil
   job.state, job.since, job.version = 'processing', take.at, take.version
   job.fence, job.attempt, job.begun, job.begun_at, job.started_at = 1, 1, 1, take.at, take.at
-  job.worker, job.drawn = take.worker, take.drawn
+  job.worker, job.drawn = take.worker, part_with(take, member.number).drawn
   if member.letter == 'p' then return end
   job.state, job.since, job.version = 'completed', tonumber(string.sub(record, 6, 18)), string.sub(record, 19)
   job.outcome, job.ended_at, job.drawn = 'completed', job.since, nil

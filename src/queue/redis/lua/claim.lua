@@ -10,10 +10,12 @@
 -- ARGV[6] the lease (ms)
 -- ARGV[7] how many lanes whose moment has come are woken at most, and how many promises corrected
 --
--- Gives {time, next moment or '', job…}, each job its id, behind which at any but its first claim
--- stands more (JSON: fence, attempt, crashes, due_at, cursor; and at every claim from a lane with
--- shared limits, these). Jobs of a bundle are given in one: '*', its head, the number of the first and how
--- many (4 each), when they were submitted (13), where their texts begin and the last one ends (7 each).
+-- Gives {time, next moment or '', job…}, in the order of turns, each job its id, behind which at any but its
+-- first claim stands more (JSON: fence, attempt, crashes, due_at, cursor; and at every claim from a lane with
+-- shared limits, these). Jobs of a bundle are given in one: '=', the number of the bundle in this answer, the
+-- number of the first job, and how many (4 each). At the end come the takes of these bundles: '*', the number
+-- of the bundle in this answer (4), its head, the number of the first job and how many (4 each), when they
+-- were submitted (13), where their texts begin and the last one ends (7 each).
 -- What was submitted is read apart: it never changes, and would go through here twice.
 local queue, worker, max, run = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lease, most = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -68,12 +70,18 @@ if old[1] then load_jobs(old) end
 
 -- What the states of jobs that are claimed for the first time have in common.
 local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
-local states, leases, served, permits = {}, {}, {}, {}
+local states, leases, served, permits, met = {}, {}, {}, {}, {}
 local till, made, number = moment(now + lease), 0, 0
 
 local function hold(lease_)
   local last = #leases
   leases[last + 1], leases[last + 2] = till, lease_
+end
+
+-- So many tickets are the first of their priority no more.
+local function pass(piece, count)
+  local gone = piece.bench.gone
+  gone[piece.index] = gone[piece.index] + count
 end
 
 -- Claims jobs that wait by themselves; answers how many.
@@ -93,19 +101,52 @@ local function claim_single(piece, lane, drawn)
     end
     hold(id)
   end
-  -- They are the first of their priority.
-  redis.call('ZREMRANGEBYRANK', waits(lane, piece.index - 1), 0, piece.last - piece.first)
+  pass(piece, piece.last - piece.first + 1)
   return piece.last - piece.first + 1
 end
 
--- The next of a bundle, under one lease.
-local function take_together(b, from, upto, lane, drawn)
-  local first, version, count = four(from), version_text(), upto - from + 1
-  put('HSET', key('takes'), b.head .. first,
-    cmsgpack.pack({ upto, now, version, worker, lane.id, drawn or nil }))
+-- What each bundle gives, by its head; the heads in the order in which they were met.
+local gives, heads = {}, {}
+
+-- The next of a bundle are given. All that it gives is taken in the end, if it stands one behind the other
+-- under one lease.
+local function give_together(b, from, upto, lane, drawn)
+  local of = gives[b.head]
+  if not of then
+    heads[#heads + 1] = b.head
+    of = { number = four(#heads), b = b }
+    gives[b.head] = of
+  end
+  of[#of + 1] = { from = from, upto = upto, lane = lane.id, drawn = drawn }
+  reply[#reply + 1] = '=' .. of.number .. four(from) .. four(upto - from + 1)
+end
+
+local function take(of, from, upto, parts)
+  local b, first, version, count = of.b, four(from), version_text(), upto - from + 1
+  put('HSET', key('takes'), b.head .. first, cmsgpack.pack({ upto, now, version, worker, unpack(parts) }))
   set_records(b.head, from, string.rep(held_record(first, version), count))
-  reply[#reply + 1] = '*' .. b.head .. first .. four(count) .. b.run_at .. offsets_of(b.head, b.count, from, upto)
+  reply[#reply + 1] = '*' .. of.number .. b.head .. first .. four(count) .. b.run_at
+    .. offsets_of(b.head, b.count, from, upto)
   hold(b.head .. first)
+end
+
+local function by_number(a, b)
+  return a.from < b.from
+end
+
+local function take_all(of)
+  table.sort(of, by_number)
+  local at = 1
+  while of[at] do
+    local from, upto, parts = of[at].from, nil, {}
+    repeat
+      local part = of[at]
+      upto, at = part.upto, at + 1
+      local last = #parts
+      parts[last + 1], parts[last + 2], parts[last + 3] = part.lane, upto, part.drawn or false
+    until not of[at] or of[at].from > upto + 1
+    take(of, from, upto, parts)
+  end
 end
 
 -- The next of a bundle, each kept apart: what limits that all tenants share admit is settled one by one.
@@ -119,18 +160,33 @@ end
 
 local function claim_bundle(piece, lane, drawn)
   local b, from, upto = piece.bundle, piece.from, piece.upto
-  local take = lane.shared and take_apart or take_together
-  take(b, from, upto, lane, drawn)
-  local waits_ = waits(lane, piece.index - 1)
-  redis.call('ZREMRANGEBYRANK', waits_, 0, 0)
+  local give_ = lane.shared and take_apart or give_together
+  give_(b, from, upto, lane, drawn)
+  pass(piece, 1)
   if upto < b.last then
     piece.after = ticket_for(b, upto + 1, b.last)
-    redis.call('ZADD', waits_, '0', piece.after)
+    piece.bench.rest[piece.index] = piece.after
   end
   return upto - from + 1
 end
 
+-- The tickets that were passed do not wait any more.
+local function drop_passed(bench, emptied)
+  for index = 1, 3 do
+    if bench.gone[index] > 0 then
+      local waits_ = waits(bench.lane, index - 1)
+      if bench.lane.waiting[index] == 0 then
+        emptied[#emptied + 1] = waits_
+      else
+        redis.call('ZREMRANGEBYRANK', waits_, 0, bench.gone[index] - 1)
+        if bench.rest[index] then redis.call('ZADD', waits_, '0', bench.rest[index]) end
+      end
+    end
+  end
+end
+
 local function claim_piece(piece)
+  met[piece.bench] = true
   local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
   local taken = (piece.bundle and claim_bundle or claim_single)(piece, lane, drawn)
   number = number + taken
@@ -143,9 +199,13 @@ local function claim_piece(piece)
 end
 
 for _, piece in ipairs(pieces) do claim_piece(piece) end
+for _, head in ipairs(heads) do take_all(gives[head]) end
+local emptied = {}
+for bench in pairs(met) do drop_passed(bench, emptied) end
+in_chunks(emptied, function(first, last) redis.call('DEL', unpack(emptied, first, last)) end)
 put_all('HSET', STATES, states)
 put_all('ZADD', key('leases'), leases)
-for bucket, count in pairs(permits) do draw(bucket, count) end
+draw_all(permits)
 for tenant, last in pairs(served) do put('HSET', key('tenants', queue), tenant, last) end
 tally(queue, 'waiting', -count)
 tally(queue, 'processing', count)

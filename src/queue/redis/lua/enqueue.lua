@@ -5,8 +5,9 @@
 -- ARGV[2] how many submissions; then for each:
 --         tenant; its key (empty: not remembered), its fingerprint, its answer, how long it is kept
 --         (ms); how many lanes, and for each its id and policy (JSON); how many bundles (see `bundles`),
---         and for each its head, how many jobs it has, the number of its lane, its priority (0 first), and
---         the place of its first job among those of the submission; how many other jobs, and for each what
+--         and for each its head, how many jobs it has, how many parts these are, and for each part, in the
+--         order of numbers, how many jobs, the number of their lane, their priority (0 first), and the place
+--         of the first among the submission's jobs in that lane; how many other jobs, and for each what
 --         is submitted (see `tickets`), behind which comes its uniqueness key, if the text says so. No id is
 --         there twice in a submission, and where a job has a uniqueness key, there are no bundles.
 --
@@ -42,19 +43,28 @@ local function read_jobs(s, count)
   at = here
 end
 
+local function read_bundle()
+  local head, jobs, parts = read(3)
+  local b, from = { head = head, count = tonumber(jobs), parts = {} }, 0
+  for number = 1, tonumber(parts) do
+    local count, lane, priority, place = read(4)
+    local last = from + tonumber(count) - 1
+    b.parts[number] = { from = from, last = last, lane = lane, index = tonumber(priority) + 1,
+      place = tonumber(place) }
+    from = last + 1
+  end
+  return b
+end
+
 local function read_submission()
-  local s, count = { lanes = {}, texts = {}, unique = {}, apart = {} }, nil
+  local s, count = { lanes = {}, lane_ids = {}, texts = {}, unique = {}, apart = {} }, nil
   s.tenant, s.key, s.fingerprint, s.answer, s.keep, count = read(6)
   for number = 1, tonumber(count) do
     local id, policy = read(2)
-    s.lanes[number] = { id = id, policy = policy }
+    s.lanes[number], s.lane_ids[number] = { id = id, policy = policy }, id
   end
   s.bundles = {}
-  for number = 1, tonumber(read(1)) do
-    local head, jobs, lane, priority, place = read(5)
-    s.bundles[number] = { head = head, count = tonumber(jobs), lane = lane, index = tonumber(priority) + 1,
-      place = tonumber(place) }
-  end
+  for number = 1, tonumber(read(1)) do s.bundles[number] = read_bundle() end
   read_jobs(s, tonumber(read(1)))
   return s
 end
@@ -163,16 +173,20 @@ local function leave(named)
 end
 
 local function take_bundle_in(s, b, stamp, arrival)
-  local named, last = meet(s, b.lane), b.count - 1
   redis.call('SETRANGE', key('bundle', b.head), 0, stamp)
   redis.call('PERSIST', key('bundle', b.head))
-  put('ZADD', key('ids'), '0', b.head .. four(last))
-  table.insert(named.waiting[b.index], '0')
-  table.insert(named.waiting[b.index], bundle_ticket(now_text, arrival, b.place, b.head, 0, last, b.count))
-  named.counts[b.index], named.count = named.counts[b.index] + b.count, named.count + b.count
+  put('ZADD', key('ids'), '0', b.head .. four(b.count - 1))
+  for _, part in ipairs(b.parts) do
+    local named, index, count = meet(s, part.lane), part.index, part.last - part.from + 1
+    table.insert(named.waiting[index], '0')
+    table.insert(named.waiting[index],
+      bundle_ticket(now_text, arrival, part.place, b.head, part.from, part.last, b.count))
+    named.counts[index], named.count = named.counts[index] + count, named.count + count
+  end
 end
 
 local function take_in(s)
+  load_lanes(s.lane_ids)
   local arrival = string.format('%010d', redis.call('HINCRBY', key('meta'), 'arrivals', 1))
   local stamp, at_once = now_text .. version_text() .. arrival, now_text .. arrival
   local jobs, names, place = {}, {}, 1

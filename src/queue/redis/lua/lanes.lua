@@ -24,6 +24,17 @@ local function pack_lane(lane)
     lane.first, lane.empty, lane.shared })
 end
 
+-- Reads these lanes, as far as they are not known.
+local function load_lanes(ids)
+  local missing = {}
+  for _, id in ipairs(ids) do
+    if lanes[id] == nil then missing[#missing + 1] = id end
+  end
+  for i, packed in ipairs(values_of(LANES, missing)) do
+    lanes[missing[i]] = packed and unpack_lane(missing[i], packed)
+  end
+end
+
 local function lane_of(id)
   local lane = lanes[id]
   if lane == nil then
@@ -135,8 +146,9 @@ local function first_run(lane)
   return first
 end
 
--- Turns of tenants, and where those that are ready stand, as this run knows them.
-local tenant_turns, tenant_placed = {}, {}
+-- Turns of tenants, where those that are ready stand, and those that lanes left, with one of these lanes, as
+-- this run knows them.
+local tenant_turns, tenant_placed, tenants_left = {}, {}, {}
 
 local function turn_of(lane)
   local name = lane.queue .. SEP .. lane.tenant
@@ -153,22 +165,31 @@ local function place_tenant(lane)
 end
 
 local function leave_ready(lane)
-  local ready = key('ready', lane.queue, lane.tenant)
-  redis.call('ZREM', ready, lane.id)
-  if redis.call('EXISTS', ready) == 0 then
-    local _, name = turn_of(lane)
-    tenant_placed[name] = nil
-    redis.call('ZREM', key('ready', lane.queue), lane.tenant)
-  else
-    -- The tenant may have been served by this lane.
-    place_tenant(lane)
-  end
+  put('ZREM', key('ready', lane.queue, lane.tenant), lane.id)
+  local _, name = turn_of(lane)
+  tenants_left[name] = lane
 end
 
 local function enter_ready(lane)
   if lane.state == 'ready' and lane.placed == lane.turn then return end
-  redis.call('ZADD', key('ready', lane.queue, lane.tenant), whole(lane.turn), lane.id)
+  put('ZADD', key('ready', lane.queue, lane.tenant), whole(lane.turn), lane.id)
   place_tenant(lane)
+end
+
+-- Writes what was put together, and says of tenants that lanes left whether they are ready still.
+local function write_turns()
+  write()
+  local left = tenants_left
+  tenants_left = {}
+  for name, lane in pairs(left) do
+    if redis.call('EXISTS', key('ready', lane.queue, lane.tenant)) == 0 then
+      tenant_placed[name] = nil
+      redis.call('ZREM', key('ready', lane.queue), lane.tenant)
+    else
+      -- The tenant may have been served by this lane.
+      place_tenant(lane)
+    end
+  end
 end
 
 -- Tells the queue when the lane's first job runs.
@@ -176,13 +197,14 @@ local function tell_first(lane, first)
   if first == lane.first then return end
   lane.first = first
   if first then
-    redis.call('ZADD', key('heads', lane.queue), first, lane.id)
+    put('ZADD', key('heads', lane.queue), first, lane.id)
   else
-    redis.call('ZREM', key('heads', lane.queue), lane.id)
+    put('ZREM', key('heads', lane.queue), lane.id)
   end
 end
 
--- Works out anew whether something in the lane may be claimed; answers the first such moment.
+-- Works out anew whether something in the lane may be claimed; answers the first such moment. What follows is
+-- put together: see `write_turns`.
 local function refresh(lane)
   local first, state, at = first_run(lane), 'idle', nil
   tell_first(lane, first or false)
@@ -192,14 +214,14 @@ local function refresh(lane)
   end
   if lane.state == 'ready' and state ~= 'ready' then leave_ready(lane) end
   if lane.state == 'later' and state ~= 'later' then
-    redis.call('ZREM', key('later', lane.queue), lane.id)
+    put('ZREM', key('later', lane.queue), lane.id)
   end
   if state == 'ready' then
     enter_ready(lane)
     if lane.state ~= 'ready' then wake(lane.queue) end
     at = now
   elseif state == 'later' then
-    redis.call('ZADD', key('later', lane.queue), at, lane.id)
+    put('ZADD', key('later', lane.queue), whole(at), lane.id)
     if lane.state == 'idle' or (lane.state == 'later' and at < lane.next_at) then wake(lane.queue) end
   end
   lane.state, lane.next_at, lane.placed = state, state == 'later' and at or false, lane.turn
@@ -212,9 +234,9 @@ local function list_empty(lane)
   if empty == lane.empty then return end
   lane.empty = empty
   if empty then
-    redis.call('ZADD', key('empty'), empty, lane.id)
+    put('ZADD', key('empty'), empty, lane.id)
   else
-    redis.call('ZREM', key('empty'), lane.id)
+    put('ZREM', key('empty'), lane.id)
   end
 end
 
@@ -242,7 +264,7 @@ local function flush()
     list_empty(lane)
     put('HSET', LANES, id, pack_lane(lane))
   end
-  write()
+  write_turns()
 end
 
 -- Puts a lane to sleep, unless the moment is past or it sleeps longer anyway.

@@ -27,7 +27,7 @@ local function widen(bucket, limit)
 end
 
 -- What nobody else calls has its own room.
-local room, opens_at, draw, give_back
+local room, opens_at, draw, draw_all, give_back
 do
   local function entry_of(text, at)
     if not text then return nil end
@@ -108,16 +108,30 @@ do
     return moment_of(bucket, count) + limit[WINDOW]
   end
 
-  -- Draws permits of one bucket.
-  function draw(bucket, count)
-    local last = newest_of(bucket)
-    if not last then
-      -- The first moment at which a permit of the bucket may be spent.
-      redis.call('ZADD', key('spent'), 'NX', now + keep_of(bucket), bucket)
-      return write_entry(bucket, now, count, count, 0)
+  -- Draws permits, so many of each bucket.
+  function draw_all(permits)
+    local begun, spent = {}, {}
+    for bucket, count in pairs(permits) do
+      local last = newest_of(bucket)
+      if last then
+        -- Entries stay in order, whatever the clock does.
+        write_entry(bucket, math.max(now, last.at), last.sum + count, count, last.returned)
+      else
+        begun[#begun + 1] = bucket
+        write_entry(bucket, now, count, count, 0)
+      end
     end
-    -- Entries stay in order, whatever the clock does.
-    write_entry(bucket, math.max(now, last.at), last.sum + count, count, last.returned)
+    -- The first moment at which a permit of the bucket may be spent.
+    for i, keep in ipairs(values_of(key('keeps'), begun)) do
+      spent[2 * i - 1], spent[2 * i] = whole(now + (tonumber(keep) or 0)), begun[i]
+    end
+    in_chunks(spent, function(first, last)
+      redis.call('ZADD', key('spent'), 'NX', unpack(spent, first, last))
+    end)
+  end
+
+  function draw(bucket, count)
+    draw_all({ [bucket] = count })
   end
 
   -- Gives a permit of this name back that was drawn at a moment; whether it may count still. One that no

@@ -82,6 +82,10 @@ local function complete_piece(piece, letter)
   local record = letter .. sub(take.held, 2, 5) .. now_text .. version_text()
   range.to, range.records[#range.records + 1] = to, string.rep(record, piece.count)
   take.ended = take.ended + piece.count
+  for _, part in ipairs(take.parts) do
+    local first, last = math.max(part.first, piece.from), math.min(part.last, to)
+    if first <= last then part.ended = (part.ended or 0) + last - first + 1 end
+  end
 end
 
 -- Says of jobs of a bundle that they completed, if all of them run under their first claim: their records
@@ -104,12 +108,22 @@ end
 -- What follows for the lanes and leases of those takes.
 local function close_takes()
   write_range()
+  local ids, counts = {}, {}
   for _, take in ipairs(met) do
-    if take.ended > 0 then
-      local lane = lane_of(take.lane)
-      count_ended(lane, take.ended)
-      tally(lane.queue, 'completed', take.ended)
+    for _, part in ipairs(take.parts) do
+      if part.ended then
+        local last = #ids + 1
+        ids[last], counts[last] = part.lane, part.ended
+      end
     end
+  end
+  load_lanes(ids)
+  for i, id in ipairs(ids) do
+    local lane = lane_of(id)
+    count_ended(lane, counts[i])
+    tally(lane.queue, 'completed', counts[i])
+  end
+  for _, take in ipairs(met) do
     if take.ended > take.last - take.first then
       put('ZREM', key('leases'), take.name)
     elseif take.ended > 0 then
@@ -173,6 +187,9 @@ local function complete(orders)
   put_all('HSET', STATES, states)
   put_all('RPUSH', key('completed'), ended)
   put_all('ZREM', key('leases'), ended)
+  local met_lanes = {}
+  for id in pairs(counts) do met_lanes[#met_lanes + 1] = id end
+  load_lanes(met_lanes)
   for id, count in pairs(counts) do
     local of = lane_of(id)
     count_ended(of, count)

@@ -1,16 +1,19 @@
 -- Part of the claim: the walk over turns, in memory. It writes nothing but marks lanes that gave
 -- nothing, so that they are looked at again.
-local LANES_READ, HEADS_READ = 8, 4
+local LANES_READ, HEADS_READ = 16, 4
 
--- Those whose turn comes: first who was not served in this walk, in pages, then who was.
-local function ring(zset, page, make)
-  return { zset = zset, page = page, make = make, read = 0, fresh = {}, at = 1, served = {}, first = 1 }
+-- Those whose turn comes: first who was not served in this walk, in pages, each of which is shown to
+-- `look`; then who was.
+local function ring(zset, page, look, make)
+  return { zset = zset, page = page, look = look, make = make, read = 0, fresh = {}, at = 1, served = {},
+    first = 1 }
 end
 
 local function next_of(r)
   if r.at > #r.fresh and r.read then
     r.fresh, r.at = redis.call('ZRANGE', r.zset, r.read, r.read + r.page - 1), 1
     r.read = #r.fresh == r.page and r.read + r.page or nil
+    r.look(r.fresh)
   end
   if r.at <= #r.fresh then
     r.at = r.at + 1
@@ -31,11 +34,12 @@ end
 
 -- A lane with the room of its buckets and, once asked for, its first due jobs: `tickets` of the
 -- priority that is read, of which those up to `due` may run and `at` is the next, from number `from` on if
--- it is a bundle's. By priority, `of` counts the jobs that were taken, `passed` their tickets.
+-- it is a bundle's. By priority, `of` counts the jobs that were taken, `passed` their tickets, `gone` those
+-- of the latter that are claimed, and `rest` is what is left of the last one.
 local function bench_of(id)
   local lane = lane_of(id)
-  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, passed = { 0, 0, 0 }, index = 0,
-    tickets = {}, at = 1, due = 0, buckets = {}, room = {} }
+  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, passed = { 0, 0, 0 }, gone = { 0, 0, 0 }, rest = {},
+    index = 0, tickets = {}, at = 1, due = 0, buckets = {}, room = {} }
   for _, limit in ipairs(lane.limits) do
     local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit)
     if not bench.room[bucket] then table.insert(bench.buckets, bucket) end
@@ -143,8 +147,9 @@ end
 -- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, and how many jobs they are.
 local function walk(queue, max, run)
   local taken, drawn, count = {}, {}, 0
-  local tenants = ring(key('ready', queue), math.max(max, 1), function(tenant)
-    return ring(key('ready', queue, tenant), LANES_READ, bench_of)
+  local lanes_read = math.min(max, LANES_READ)
+  local tenants = ring(key('ready', queue), math.max(max, 1), function() end, function(tenant)
+    return ring(key('ready', queue, tenant), lanes_read, load_lanes, bench_of)
   end)
   while count < max do
     local tenant = next_of(tenants)
@@ -178,6 +183,7 @@ local function next_moment(queue, most)
     local kept = refresh(lane)
     if kept == promised then break end
     mark(lane)
+    write_turns()
   end
   return promised
 end
