@@ -205,10 +205,11 @@ impl Few {
     pub(super) fn read(text: &str) -> Result<Self, QueueError> {
         let digits = |at: usize| number(text.as_bytes().get(at * NUMBER..(at + 1) * NUMBER)?);
         let numbers = || {
+            let (first, last) = (digits(1)?, digits(2)?);
             Some(Self {
                 bundle: u32::try_from(digits(0)?).ok()?,
-                first: u32::try_from(digits(1)?).ok()?,
-                count: usize::try_from(digits(2)?).ok()?,
+                first: u32::try_from(first).ok()?,
+                count: usize::try_from(last - first + 1).ok()?,
             })
         };
         numbers().ok_or_else(|| corrupt("a claim", text))

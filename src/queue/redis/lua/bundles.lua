@@ -62,22 +62,20 @@ local function take_of(head, first)
     if not packed then return nil end
     local v = cmsgpack.unpack(packed)
     take = { name = name, head = head, first = tonumber(first), last = v[1], at = v[2], version = v[3],
-      worker = v[4], parts = {} }
-    local from = take.first
-    for i = 5, #v, 3 do
-      take.parts[#take.parts + 1] = { lane = v[i], first = from, last = v[i + 1], drawn = v[i + 2] or nil }
-      from = v[i + 1] + 1
-    end
+      worker = v[4], parts = v }
     takes_known[name] = take
   end
   return take
 end
 
--- What the take took from the lane of the job with this number.
+-- In what was packed, lanes stand from here on: id, last number, drawn buckets.
+local PARTS, PART = 5, 3
+
+-- The lane of the job with this number, and what was drawn for it.
 local function part_with(take, number)
-  for _, part in ipairs(take.parts) do
-    if number <= part.last then return part end
-  end
+  local parts, at = take.parts, PARTS
+  while parts[at + 1] < number do at = at + PART end
+  return parts[at], parts[at + 2] or nil
 end
 
 -- The record of a job that runs, if it is of this take.
@@ -92,7 +90,8 @@ local function tell_claimed(job, record)
   job.fresh, job.wait = nil, nil
   job.state, job.since, job.version = 'processing', take.at, take.version
   job.fence, job.attempt, job.begun, job.begun_at, job.started_at = 1, 1, 1, take.at, take.at
-  job.worker, job.drawn = take.worker, part_with(take, member.number).drawn
+  local _, drawn = part_with(take, member.number)
+  job.worker, job.drawn = take.worker, drawn
   if member.letter == 'p' then return end
   job.state, job.since, job.version = 'completed', tonumber(string.sub(record, 6, 18)), string.sub(record, 19)
   job.outcome, job.ended_at, job.drawn = 'completed', job.since, nil

@@ -12,8 +12,8 @@
 --
 -- Gives {time, next moment or '', job…}, in the order of turns, each job its id, behind which at any but its
 -- first claim stands more (JSON: fence, attempt, crashes, due_at, cursor; and at every claim from a lane with
--- shared limits, these). Jobs of a bundle are given in one: '=', the number of the bundle in this answer, the
--- number of the first job, and how many (4 each). At the end come the takes of these bundles: '*', the number
+-- shared limits, these). Jobs of a bundle are given in one: '=', the number of the bundle in this answer, those
+-- of the first and of the last job (4 each). At the end come the takes of these bundles: '*', the number
 -- of the bundle in this answer (4), its head, the number of the first job and how many (4 each), when they
 -- were submitted (13), where their texts begin and the last one ends (7 each).
 -- What was submitted is read apart: it never changes, and would go through here twice.
@@ -61,7 +61,7 @@ end
 
 local old = {}
 for _, piece in ipairs(pieces) do
-  for at = piece.first or 1, piece.last or 0 do
+  for at = piece.first, piece.last do
     local name = piece.tickets[at]
     if byte(name, 28) == MET then old[#old + 1] = sub(name, 29) end
   end
@@ -70,7 +70,7 @@ if old[1] then load_jobs(old) end
 
 -- What the states of jobs that are claimed for the first time have in common.
 local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
-local states, leases, served, permits, met = {}, {}, {}, {}, {}
+local states, leases, served, permits, emptied = {}, {}, {}, {}, {}
 local till, made, number = moment(now + lease), 0, 0
 
 local function hold(lease_)
@@ -78,130 +78,129 @@ local function hold(lease_)
   leases[last + 1], leases[last + 2] = till, lease_
 end
 
--- So many tickets are the first of their priority no more.
-local function pass(piece, count)
-  local gone = piece.bench.gone
-  gone[piece.index] = gone[piece.index] + count
+-- What the state of a job that waits by itself has behind its ticket, and what its worker has to know.
+local function back_of(piece, lane, drawn)
+  return piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
+    begun = 1, started_at = now, drawn = drawn or nil }),
+    lane.shared and cjson.encode({ fence = 1, attempt = 1, crashes = 0, shared = lane.shared }) or ''
 end
 
--- Claims jobs that wait by themselves; answers how many.
-local function claim_single(piece, lane, drawn)
-  local back = piece.index - 1 .. lane_part(lane.id) .. cmsgpack.pack({ worker = worker, begun_at = now,
-    begun = 1, started_at = now, drawn = drawn or nil })
-  local more = lane.shared and cjson.encode({ fence = 1, attempt = 1, crashes = 0, shared = lane.shared })
-  for place = piece.first, piece.last do
-    local name = piece.tickets[place]
-    local id = sub(name, 29)
-    if byte(name, 28) ~= MET then
-      made = made + 2
-      states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. back
-      reply[#reply + 1] = more and id .. more or id
-    else
-      reply[#reply + 1] = id .. again(known[id], drawn, lane.shared)
-    end
-    hold(id)
+-- Claims a job that waits by itself.
+local function claim_single(piece, name, lane, drawn)
+  local id = sub(name, 29)
+  if byte(name, 28) ~= MET then
+    if not piece.back then piece.back, piece.more = back_of(piece, lane, drawn) end
+    made = made + 2
+    states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. piece.back
+    reply[#reply + 1] = id .. piece.more
+  else
+    reply[#reply + 1] = id .. again(known[id], drawn, lane.shared)
   end
-  pass(piece, piece.last - piece.first + 1)
-  return piece.last - piece.first + 1
-end
-
--- What each bundle gives, by its head; the heads in the order in which they were met.
-local gives, heads = {}, {}
-
--- The next of a bundle are given. All that it gives is taken in the end, if it stands one behind the other
--- under one lease.
-local function give_together(b, from, upto, lane, drawn)
-  local of = gives[b.head]
-  if not of then
-    heads[#heads + 1] = b.head
-    of = { number = four(#heads), b = b }
-    gives[b.head] = of
-  end
-  of[#of + 1] = { from = from, upto = upto, lane = lane.id, drawn = drawn }
-  reply[#reply + 1] = '=' .. of.number .. four(from) .. four(upto - from + 1)
-end
-
-local function take(of, from, upto, parts)
-  local b, first, version, count = of.b, four(from), version_text(), upto - from + 1
-  put('HSET', key('takes'), b.head .. first, cmsgpack.pack({ upto, now, version, worker, unpack(parts) }))
-  set_records(b.head, from, string.rep(held_record(first, version), count))
-  reply[#reply + 1] = '*' .. of.number .. b.head .. first .. four(count) .. b.run_at
-    .. offsets_of(b.head, b.count, from, upto)
-  hold(b.head .. first)
-end
-
-local function by_number(a, b)
-  return a.from < b.from
-end
-
-local function take_all(of)
-  table.sort(of, by_number)
-  local at = 1
-  while of[at] do
-    local from, upto, parts = of[at].from, nil, {}
-    repeat
-      local part = of[at]
-      upto, at = part.upto, at + 1
-      local last = #parts
-      parts[last + 1], parts[last + 2], parts[last + 3] = part.lane, upto, part.drawn or false
-    until not of[at] or of[at].from > upto + 1
-    take(of, from, upto, parts)
-  end
+  hold(id)
 end
 
 -- The next of a bundle, each kept apart: what limits that all tenants share admit is settled one by one.
-local function take_apart(b, from, upto, lane, drawn)
+local function take_apart(ticket, from, upto, lane, drawn)
+  local head = sub(ticket, 29, 54)
   for n = from, upto do
-    local id = id_in(b.head, n)
+    local id = id_in(head, n)
     reply[#reply + 1] = id .. again(load_job(id), drawn, lane.shared)
     hold(id)
   end
 end
 
-local function claim_bundle(piece, lane, drawn)
-  local b, from, upto = piece.bundle, piece.from, piece.upto
-  local give_ = lane.shared and take_apart or give_together
-  give_(b, from, upto, lane, drawn)
-  pass(piece, 1)
-  if upto < b.last then
-    piece.after = ticket_for(b, upto + 1, b.last)
-    piece.bench.rest[piece.index] = piece.after
+-- What is taken of bundles, each time one behind the other; and, by its head, the number of each bundle in the
+-- answer and the last that was taken of it.
+local takes, given_of, bundles = {}, {}, 0
+
+-- Gives the next of a bundle. They join what was taken of it before, if they stand right behind it.
+local function take_together(ticket, from, upto, lane, drawn)
+  local head = sub(ticket, 29, 54)
+  local of = given_of[head]
+  if not of then
+    bundles = bundles + 1
+    of = { number = four(bundles) }
+    given_of[head] = of
   end
-  return upto - from + 1
+  reply[#reply + 1] = '=' .. of.number .. four(from) .. four(upto)
+  local take = of.take
+  if not take or take.last + 1 ~= from then
+    take = { number = of.number, head = head, ticket = ticket, first = from, parts = { 0, now, 0, worker } }
+    of.take, takes[#takes + 1] = take, take
+  end
+  local parts = take.parts
+  local place = #parts
+  parts[place + 1], parts[place + 2], parts[place + 3], take.last = lane.id, upto, drawn, upto
 end
 
--- The tickets that were passed do not wait any more.
-local function drop_passed(bench, emptied)
-  for index = 1, 3 do
-    if bench.gone[index] > 0 then
-      local waits_ = waits(bench.lane, index - 1)
-      if bench.lane.waiting[index] == 0 then
-        emptied[#emptied + 1] = waits_
-      else
-        redis.call('ZREMRANGEBYRANK', waits_, 0, bench.gone[index] - 1)
-        if bench.rest[index] then redis.call('ZADD', waits_, '0', bench.rest[index]) end
-      end
-    end
-  end
+-- Writes what was taken of a bundle, under one lease.
+local function write_take(take)
+  local b, first, version, count = bundle_in(take.ticket), four(take.first), version_text(),
+    take.last - take.first + 1
+  take.parts[1], take.parts[3] = take.last, version
+  put('HSET', key('takes'), b.head .. first, cmsgpack.pack(take.parts))
+  set_records(b.head, take.first, string.rep(held_record(first, version), count))
+  reply[#reply + 1] = '*' .. take.number .. b.head .. first .. four(count) .. b.run_at
+    .. offsets_of(b.head, b.count, take.first, take.last)
+  hold(b.head .. first)
 end
 
 local function claim_piece(piece)
-  met[piece.bench] = true
-  local lane, drawn = piece.bench.lane, piece.bench.buckets[1] and piece.bench.buckets
-  local taken = (piece.bundle and claim_bundle or claim_single)(piece, lane, drawn)
-  number = number + taken
-  for _, bucket in ipairs(drawn or {}) do permits[bucket] = (permits[bucket] or 0) + taken end
-  lane.heads[piece.index] = piece.after and run_of(piece.after) or false
-  lane.waiting[piece.index] = lane.waiting[piece.index] - taken
-  lane.turn, lane.running = turn + number, lane.running + taken
-  tenant_turns[queue .. SEP .. lane.tenant], served[lane.tenant] = lane.turn, lane.turn
+  local lane, tickets = piece.bench.lane, piece.tickets
+  local drawn, numbers, place = piece.bench.buckets[1] and piece.bench.buckets or false, piece.numbers, 1
+  local take = lane.shared and take_apart or take_together
+  for at = piece.first, piece.last do
+    if is_bundle(tickets[at]) then
+      take(tickets[at], numbers[place], numbers[place + 1], lane, drawn)
+    else
+      claim_single(piece, tickets[at], lane, drawn)
+    end
+    place = place + 2
+  end
+  number = number + piece.count
+  lane.turn = turn + number
+end
+
+-- The tickets of which nothing is left wait no more, and one is made out for what is left of the next.
+local function drop_passed(bench, index, waits_)
+  local passed = bench.passed[index]
+  local partly = bench.index == index and bench.from
+  if partly then passed = passed + 1 end
+  if passed > 0 then redis.call('ZREMRANGEBYRANK', waits_, 0, passed - 1) end
+  if partly then
+    local b = bundle_in(bench.tickets[bench.at])
+    redis.call('ZADD', waits_, '0', ticket_for(b, bench.from, b.last))
+  end
+end
+
+-- What follows for a lane that gave jobs.
+local function close_bench(bench)
+  local lane = bench.lane
+  for index = 1, 3 do
+    local count = bench.of[index]
+    if count > 0 then
+      local left, after = lane.waiting[index] - count, bench.after[index]
+      lane.waiting[index], lane.heads[index] = left, after and run_of(after) or false
+      local waits_ = waits(lane, index - 1)
+      if left == 0 then emptied[#emptied + 1] = waits_ else drop_passed(bench, index, waits_) end
+    end
+  end
+  for _, bucket in ipairs(bench.buckets) do permits[bucket] = (permits[bucket] or 0) + bench.taken end
+  lane.running = lane.running + bench.taken
+  tenant_turns[queue .. SEP .. lane.tenant] = math.max(served[lane.tenant] or 0, lane.turn)
+  served[lane.tenant] = tenant_turns[queue .. SEP .. lane.tenant]
   touch(lane)
 end
 
+local closed = {}
 for _, piece in ipairs(pieces) do claim_piece(piece) end
-for _, head in ipairs(heads) do take_all(gives[head]) end
-local emptied = {}
-for bench in pairs(met) do drop_passed(bench, emptied) end
+for _, take in ipairs(takes) do write_take(take) end
+for _, piece in ipairs(pieces) do
+  if not closed[piece.bench] then
+    closed[piece.bench] = true
+    close_bench(piece.bench)
+  end
+end
 in_chunks(emptied, function(first, last) redis.call('DEL', unpack(emptied, first, last)) end)
 put_all('HSET', STATES, states)
 put_all('ZADD', key('leases'), leases)

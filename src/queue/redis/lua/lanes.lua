@@ -6,29 +6,35 @@ local LANES = key('lanes')
 local lanes, touched, marked = {}, {}, {}
 
 -- `shared` are the limits (JSON) that are counted elsewhere, for all tenants: whoever claims asks there.
--- `waiting` counts by priority, `heads` are the moments of the first of each, as far as known.
+-- `waiting` counts by priority, `heads` are the moments of the first of each, as far as known. `limits` stays
+-- packed until somebody asks (`limits_of`).
 local function unpack_lane(id, packed)
   local queue, tenant = parts(id)
-  local v = cmsgpack.unpack(packed)
+  local turn, state, next_at, high, normal, low, high_at, normal_at, low_at, running, jobs, paused, parked,
+    reason, in_flight, limits, bound, first, empty, shared = cmsgpack.unpack(packed)
   return {
-    id = id, queue = queue, tenant = tenant,
-    turn = v[1], placed = v[1], state = v[2], next_at = v[3], waiting = v[4], heads = v[5], running = v[6],
-    jobs = v[7], paused = v[8], parked = v[9], reason = v[10], in_flight = v[11], limits = v[12],
-    bound = v[13], first = v[14], empty = v[15], shared = v[16],
+    id = id, queue = queue, tenant = tenant, turn = turn, placed = turn, state = state, next_at = next_at,
+    waiting = { high, normal, low }, heads = { high_at, normal_at, low_at }, running = running, jobs = jobs,
+    paused = paused, parked = parked, reason = reason, in_flight = in_flight, limits = limits, bound = bound,
+    first = first, empty = empty, shared = shared,
   }
 end
 
 local function pack_lane(lane)
-  return cmsgpack.pack({ lane.turn, lane.state, lane.next_at, lane.waiting, lane.heads, lane.running,
-    lane.jobs, lane.paused, lane.parked, lane.reason, lane.in_flight, lane.limits, lane.bound,
-    lane.first, lane.empty, lane.shared })
+  local waiting, heads = lane.waiting, lane.heads
+  return cmsgpack.pack(lane.turn, lane.state, lane.next_at, waiting[1], waiting[2], waiting[3], heads[1],
+    heads[2], heads[3], lane.running, lane.jobs, lane.paused, lane.parked, lane.reason, lane.in_flight,
+    lane.limits, lane.bound, lane.first, lane.empty, lane.shared)
 end
 
 -- Reads these lanes, as far as they are not known.
 local function load_lanes(ids)
   local missing = {}
   for _, id in ipairs(ids) do
-    if lanes[id] == nil then missing[#missing + 1] = id end
+    if lanes[id] == nil then
+      lanes[id] = false
+      missing[#missing + 1] = id
+    end
   end
   for i, packed in ipairs(values_of(LANES, missing)) do
     lanes[missing[i]] = packed and unpack_lane(missing[i], packed)
@@ -74,15 +80,16 @@ local function set_policy(lane, text)
   unbind(lane)
   local policy = cjson.decode(text)
   lane.in_flight = policy.in_flight ~= cjson.null and policy.in_flight or false
-  lane.limits, lane.bound = {}, true
-  local shared = {}
+  local limits, shared = {}, {}
   for _, limit in ipairs(policy.limits) do
     if limit.shared then
       table.insert(shared, limit)
     else
-      table.insert(lane.limits, { limit.bucket, limit.label, limit.count, limit.window_ms })
+      table.insert(limits, { limit.bucket, limit.label, limit.count, limit.window_ms })
     end
   end
+  set_limits(lane, limits)
+  lane.bound = true
   lane.shared = shared[1] and cjson.encode(shared) or false
   redis.call('HSET', key('policies'), lane.id, text)
   bind(lane)
@@ -96,7 +103,7 @@ local function ensure_lane(id, policy)
     local turn = next_turns(queue, 1)
     lane = { id = id, queue = queue, tenant = tenant, turn = turn, placed = turn,
       state = 'idle', next_at = false, waiting = { 0, 0, 0 }, heads = { false, false, false }, running = 0,
-      jobs = 0, paused = false, parked = false, reason = false, in_flight = false, limits = {},
+      jobs = 0, paused = false, parked = false, reason = false, in_flight = false, limits = '',
       bound = false, first = false, empty = false, shared = false }
     lanes[id] = lane
     touch(lane)
@@ -120,7 +127,7 @@ end
 -- Until when the lane is held back, and why (JSON), by a limit or by somebody; nothing when not.
 local function held(lane)
   local till, reason
-  for _, limit in ipairs(lane.limits) do
+  for _, limit in ipairs(limits_of(lane)) do
     local at = opens_at(lane.tenant, limit)
     if at > now and (not till or at > till) then
       till, reason = at, cjson.encode({ Limit = limit[LABEL] })

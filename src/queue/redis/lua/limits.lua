@@ -10,6 +10,16 @@
 -- count a window. What was given back lies in `returned`, by the moment at which it was drawn.
 local BUCKET, LABEL, COUNT, WINDOW = 1, 2, 3, 4
 
+-- The lane's own limits.
+local function limits_of(lane)
+  if not lane.unpacked then lane.unpacked = lane.limits == '' and {} or { cmsgpack.unpack(lane.limits) } end
+  return lane.unpacked
+end
+
+local function set_limits(lane, limits)
+  lane.unpacked, lane.limits = limits, limits[1] and cmsgpack.pack(unpack(limits)) or ''
+end
+
 local function bucket_of(tenant, limit)
   return tenant .. SEP .. limit[BUCKET]
 end
@@ -156,7 +166,7 @@ local function loosen(bucket)
 end
 
 local function unbind(lane)
-  for _, limit in ipairs(lane.limits) do
+  for _, limit in ipairs(limits_of(lane)) do
     local bucket = bucket_of(lane.tenant, limit)
     redis.call('SREM', key('drawers', bucket), lane.id)
     loosen(bucket)
@@ -164,7 +174,7 @@ local function unbind(lane)
 end
 
 local function bind(lane)
-  for _, limit in ipairs(lane.limits) do
+  for _, limit in ipairs(limits_of(lane)) do
     local bucket = bucket_of(lane.tenant, limit)
     redis.call('SADD', key('drawers', bucket), lane.id)
     widen(bucket, limit)

@@ -93,7 +93,7 @@ local function remove_range(head, from, records)
     local record = record_in(records, place)
     local letter = string.sub(record, 1, 1)
     if letter == 'c' or letter == 'r' then
-      local lane = lane_of(part_with(take_of(head, string.sub(record, 2, 5)), from + place).lane)
+      local lane = lane_of((part_with(take_of(head, string.sub(record, 2, 5)), from + place)))
       lane.jobs = lane.jobs - 1
       mark(lane)
       tally(lane.queue, 'completed', -1)

@@ -19,8 +19,8 @@ local MANY, FENCE, ORDER, FIRST_FENCE = 27, 31, 41, '0000000001'
 local DONE = byte('C')
 local reply = {}
 
--- The takes that this run met, by their heads.
-local takes, met = {}, {}
+-- The takes that this run met, by their heads; and how many of them ended, by their lanes.
+local takes, met, ended_in = {}, {}, {}
 
 -- The take that this job of a bundle runs in, as far as it is known or the job still runs; it is asked for
 -- up to another one.
@@ -73,6 +73,17 @@ local function held_pieces(head, number, last)
   return pieces
 end
 
+-- Counts those of a take that end, from one number to another, for their lanes.
+local function count_lanes(parts, from, to)
+  local at = PARTS
+  while parts[at + 1] < from do at = at + PART end
+  repeat
+    local lane, last = parts[at], math.min(parts[at + 1], to)
+    ended_in[lane] = (ended_in[lane] or 0) + last - from + 1
+    from, at = last + 1, at + PART
+  until from > to
+end
+
 local function complete_piece(piece, letter)
   local take, to = piece.take, piece.from + piece.count - 1
   if not range or range.take ~= take or range.to + 1 ~= piece.from then
@@ -82,10 +93,7 @@ local function complete_piece(piece, letter)
   local record = letter .. sub(take.held, 2, 5) .. now_text .. version_text()
   range.to, range.records[#range.records + 1] = to, string.rep(record, piece.count)
   take.ended = take.ended + piece.count
-  for _, part in ipairs(take.parts) do
-    local first, last = math.max(part.first, piece.from), math.min(part.last, to)
-    if first <= last then part.ended = (part.ended or 0) + last - first + 1 end
-  end
+  count_lanes(take.parts, piece.from, to)
 end
 
 -- Says of jobs of a bundle that they completed, if all of them run under their first claim: their records
@@ -105,24 +113,22 @@ local function complete_members(order)
   return true, count
 end
 
+-- Counts jobs that completed, by their lanes' ids.
+local function complete_in_lanes(counts)
+  local ids = {}
+  for id in pairs(counts) do ids[#ids + 1] = id end
+  load_lanes(ids)
+  for id, count in pairs(counts) do
+    local lane = lane_of(id)
+    count_ended(lane, count)
+    tally(lane.queue, 'completed', count)
+  end
+end
+
 -- What follows for the lanes and leases of those takes.
 local function close_takes()
   write_range()
-  local ids, counts = {}, {}
-  for _, take in ipairs(met) do
-    for _, part in ipairs(take.parts) do
-      if part.ended then
-        local last = #ids + 1
-        ids[last], counts[last] = part.lane, part.ended
-      end
-    end
-  end
-  load_lanes(ids)
-  for i, id in ipairs(ids) do
-    local lane = lane_of(id)
-    count_ended(lane, counts[i])
-    tally(lane.queue, 'completed', counts[i])
-  end
+  complete_in_lanes(ended_in)
   for _, take in ipairs(met) do
     if take.ended > take.last - take.first then
       put('ZREM', key('leases'), take.name)
@@ -187,14 +193,7 @@ local function complete(orders)
   put_all('HSET', STATES, states)
   put_all('RPUSH', key('completed'), ended)
   put_all('ZREM', key('leases'), ended)
-  local met_lanes = {}
-  for id in pairs(counts) do met_lanes[#met_lanes + 1] = id end
-  load_lanes(met_lanes)
-  for id, count in pairs(counts) do
-    local of = lane_of(id)
-    count_ended(of, count)
-    tally(of.queue, 'completed', count)
-  end
+  complete_in_lanes(counts)
   return left
 end
 

@@ -52,6 +52,11 @@ local function is_bundle(ticket)
   return string.byte(ticket, 28) == BUNDLE
 end
 
+-- The numbers of the first and the last job that a bundle's ticket names, or of those from a number on.
+local function numbers_in(ticket, from)
+  return from or tonumber(string.sub(ticket, 55, 58)), tonumber(string.sub(ticket, 59, 62))
+end
+
 local function bundle_in(ticket)
   return { run_at = string.sub(ticket, 1, 13), arrival = string.sub(ticket, 14, 23),
     place = tonumber(string.sub(ticket, 24, 27)), head = string.sub(ticket, 29, 54),

@@ -1,6 +1,6 @@
 -- Part of the claim: the walk over turns, in memory. It writes nothing but marks lanes that gave
 -- nothing, so that they are looked at again.
-local LANES_READ, HEADS_READ = 16, 4
+local LANES_READ, HEADS_READ = 8, 4
 
 -- Those whose turn comes: first who was not served in this walk, in pages, each of which is shown to
 -- `look`; then who was.
@@ -32,15 +32,15 @@ local function serve_again(r, one)
   r.served[r.last] = one
 end
 
--- A lane with the room of its buckets and, once asked for, its first due jobs: `tickets` of the
--- priority that is read, of which those up to `due` may run and `at` is the next, from number `from` on if
--- it is a bundle's. By priority, `of` counts the jobs that were taken, `passed` their tickets, `gone` those
--- of the latter that are claimed, and `rest` is what is left of the last one.
+-- A lane with the room of its buckets and, once asked for, its first due jobs: `tickets` of the priority that
+-- is read, of which those up to `due` may run and `at` is the next, from number `from` on if a part of it was
+-- given. By priority, `of` counts the jobs that were given, `passed` the tickets of which nothing is left, and
+-- `after` is the ticket that comes next, as far as known.
 local function bench_of(id)
   local lane = lane_of(id)
-  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, passed = { 0, 0, 0 }, gone = { 0, 0, 0 }, rest = {},
-    index = 0, tickets = {}, at = 1, due = 0, buckets = {}, room = {} }
-  for _, limit in ipairs(lane.limits) do
+  local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, passed = { 0, 0, 0 }, after = {}, index = 0,
+    tickets = {}, at = 1, due = 0, from = nil, buckets = {}, room = {} }
+  for _, limit in ipairs(limits_of(lane)) do
     local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit)
     if not bench.room[bucket] then table.insert(bench.buckets, bucket) end
     bench.room[bucket] = math.min(bench.room[bucket] or free, free)
@@ -79,38 +79,28 @@ local function allowed(bench, drawn)
   return most
 end
 
--- Puts the next jobs of a bundle behind `taken`, with those before them if these came last. Answers how
--- many.
-local function give_bundle(bench, most, taken)
-  local ticket, piece = bench.tickets[bench.at], taken[#taken]
-  local b = bench.bundle or bundle_in(ticket)
-  local from = bench.from or b.number
-  local upto = math.min(from + most - 1, b.last)
-  if piece and piece.bundle == b then
-    piece.upto = upto
-  else
-    taken[#taken + 1] = { bench = bench, index = bench.index, bundle = b, from = from, upto = upto,
-      after = bench.tickets[bench.at + 1] }
+-- Puts the next tickets of the page behind `taken`, until they have `most` jobs: `numbers` has the first and
+-- the last job of each, where a bundle's may be a part of what the ticket names. Answers how many jobs.
+local function give_page(bench, most, taken)
+  local tickets, index, at, count = bench.tickets, bench.index, bench.at, 0
+  local numbers, place = {}, 1
+  local piece = { bench = bench, index = index, tickets = tickets, first = at, numbers = numbers }
+  while at <= bench.due and count < most do
+    local from, last = 1, 1
+    if is_bundle(tickets[at]) then from, last = numbers_in(tickets[at], bench.from) end
+    local upto = from + most - count - 1
+    if upto < last then
+      last, piece.last, bench.from, count = upto, at, upto + 1, most
+    else
+      at, bench.from, count = at + 1, nil, count + last - from + 1
+    end
+    numbers[place], numbers[place + 1], place = from, last, place + 2
   end
-  if upto < b.last then
-    bench.bundle, bench.from = b, upto + 1
-  else
-    bench.bundle, bench.from, bench.at = nil, nil, bench.at + 1
-    bench.passed[bench.index] = bench.passed[bench.index] + 1
-  end
-  return upto - from + 1
-end
-
--- The same for jobs that wait by themselves, up to the next bundle.
-local function give_single(bench, most, taken)
-  local first, tickets = bench.at, bench.tickets
-  local last, furthest = first, math.min(first + most - 1, bench.due)
-  while last < furthest and not is_bundle(tickets[last + 1]) do last = last + 1 end
-  taken[#taken + 1] = { bench = bench, index = bench.index, tickets = tickets, first = first, last = last,
-    after = tickets[last + 1] }
-  bench.at = last + 1
-  bench.passed[bench.index] = bench.passed[bench.index] + last - first + 1
-  return last - first + 1
+  piece.last, piece.count = piece.last or at - 1, count
+  bench.at, bench.after[index] = at, tickets[at]
+  bench.passed[index], bench.of[index] = bench.passed[index] + at - piece.first, bench.of[index] + count
+  taken[#taken + 1] = piece
+  return count
 end
 
 -- The lane's next jobs, at most `run`, as far as it has some and its limits admit them: put behind
@@ -119,9 +109,7 @@ local function give(bench, drawn, run, left, taken)
   local most, given = math.min(allowed(bench, drawn), run), 0
   while given < most and bench.index < 4 do
     if bench.at <= bench.due then
-      local give_ = is_bundle(bench.tickets[bench.at]) and give_bundle or give_single
-      local count = give_(bench, most - given, taken)
-      bench.of[bench.index], given = bench.of[bench.index] + count, given + count
+      given = given + give_page(bench, most - given, taken)
     elseif not read_heads(bench, math.min(math.max(HEADS_READ, run, bench.taken * 2), left)) then
       break
     end
