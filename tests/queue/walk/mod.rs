@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jobs::contract::{JobId, LaneName, Moment};
 use postrider::queue::{
-    Ask, JobFilter, LeaseRef, NewJob, ParkReason, PauseTarget, Priority, Queue, Retention,
-    Settlement, WaitingFor,
+    Ask, JobFilter, LeaseRef, NewJob, ParkReason, PauseTarget, Queue, Retention, Settlement,
+    WaitingFor,
 };
 use proptest::prelude::*;
 
@@ -37,10 +37,7 @@ impl Walk<'_> {
         self.queues.swap(0, 1);
         let queue = Arc::clone(&self.queues[0]);
         match step {
-            Step::Enqueue { of, count, priority, delay, policy, as_one } => {
-                let delay = delay.map(Duration::from_millis);
-                self.enqueue(of, count, priority, delay, policy, as_one).await;
-            }
+            Step::Enqueue { .. } => self.enqueue(step).await,
             Step::Claim { max } => self.claim(max).await,
             Step::Extend { .. } | Step::Settle { .. } => self.with_lease(step).await,
             Step::ExtendLast { count } => self.extend_last(count).await,
@@ -86,29 +83,26 @@ impl Walk<'_> {
         }
     }
 
-    async fn enqueue(
-        &mut self,
-        (of, name): (usize, usize),
-        count: usize,
-        priority: Priority,
-        delay: Option<Duration>,
-        index: usize,
-        as_one: bool,
-    ) {
-        let (of, name) = (TENANTS[of], LANES[name]);
+    async fn enqueue(&mut self, step: Step) {
+        let Step::Enqueue { of, count, priority, delay, policy: index, as_one, spread } = step
+        else {
+            return;
+        };
+        let (of, name) = (TENANTS[of.0], of.1);
         let now = self.model.now;
-        let run_at = delay.map(|delay| now.plus(delay));
-        let policy = policy(index);
-        let new = |_| NewJob { priority, run_at, policy: Arc::new(policy.clone()), ..job(name) };
+        let run_at = delay.map(|delay| now.plus(Duration::from_millis(delay)));
+        let policy = Arc::new(policy(index));
+        let lane_of = |n| LANES[(name + if spread { n } else { 0 }) % LANES.len()];
+        let new = |n| NewJob { priority, run_at, policy: Arc::clone(&policy), ..job(lane_of(n)) };
         let batch: Vec<NewJob> = (0..count).map(new).collect();
         let batch = if as_one { together(batch) } else { batch };
-        for job in &batch {
+        for (n, job) in batch.iter().enumerate() {
             let later = run_at.filter(|at| *at > now);
             self.ids.push((job.id, of));
             let job = Job {
                 id: job.id,
                 tenant: of.into(),
-                lane: name.into(),
+                lane: lane_of(n).into(),
                 priority,
                 run_at: later.unwrap_or(now),
                 why: later.map_or(WaitingFor::Turn, |_| WaitingFor::Schedule),

@@ -24,6 +24,8 @@ pub(super) enum Step {
         policy: usize,
         /// With ids that belong together, where a queue may keep jobs as one.
         as_one: bool,
+        /// In the tenant's lanes in turns, beginning with that one.
+        spread: bool,
     },
     Claim {
         max: usize,
@@ -143,14 +145,16 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let of = || (0..TENANTS.len(), 0..LANES.len());
     let priority = prop_oneof![Just(Priority::High), Just(Priority::Normal), Just(Priority::Low)];
     let delay = prop_oneof![2 => Just(None), 1 => (0..40_000_u64).prop_map(Some)];
-    let enqueue = (of(), 1..8_usize, priority, delay, 0..5_usize, any::<bool>()).prop_map(
-        |(of, count, priority, delay, policy, as_one)| Step::Enqueue {
+    let how = (any::<bool>(), any::<bool>());
+    let enqueue = (of(), 1..8_usize, priority, delay, 0..5_usize, how).prop_map(
+        |(of, count, priority, delay, policy, (as_one, spread))| Step::Enqueue {
             of,
             count,
             priority,
             delay,
             policy,
             as_one,
+            spread,
         },
     );
     let any_index = || any::<usize>();
