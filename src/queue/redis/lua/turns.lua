@@ -119,11 +119,18 @@ local function give(bench, drawn, run, left, taken)
   return given
 end
 
-local function serve(tenant, drawn, run, left, taken)
+-- Whether there is just one whose turn may come.
+local function is_alone(r)
+  return not r.read and #r.fresh == 1
+end
+
+-- A turn of the tenant; who has nobody beside it gives all at once.
+local function serve(tenant, alone, drawn, run, left, taken)
   while true do
     local bench = next_of(tenant)
     if not bench then return 0 end
-    local given = give(bench, drawn, math.min(run, left), left, taken)
+    local most = alone and is_alone(tenant) and left or math.min(run, left)
+    local given = give(bench, drawn, most, left, taken)
     if given > 0 then
       serve_again(tenant, bench)
       return given
@@ -142,7 +149,7 @@ local function walk(queue, max, run)
   while count < max do
     local tenant = next_of(tenants)
     if not tenant then break end
-    local given = serve(tenant, drawn, run, max - count, taken)
+    local given = serve(tenant, is_alone(tenants), drawn, run, max - count, taken)
     if given > 0 then
       count = count + given
       serve_again(tenants, tenant)
