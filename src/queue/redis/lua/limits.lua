@@ -87,9 +87,14 @@ do
     return known_[moment_]
   end
 
-  -- How many permits the window admits now.
-  function room(tenant, limit)
-    return math.max(limit[COUNT] - drawn_since(bucket_of(tenant, limit), now - limit[WINDOW]), 0)
+  -- How many permits the window admits now; at least so many, where that is `enough`.
+  function room(tenant, limit, enough)
+    local bucket = bucket_of(tenant, limit)
+    local last = newest_of(bucket)
+    -- Not even all that were ever drawn would fill it: nobody need look which of them it holds.
+    local least = limit[COUNT] - (last and last.sum or 0)
+    if least >= enough then return least end
+    return math.max(limit[COUNT] - drawn_since(bucket, now - limit[WINDOW]), 0)
   end
 
   -- The moment of the `count`th newest permit, of which there are that many. As many entries, and one more

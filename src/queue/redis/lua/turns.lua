@@ -35,13 +35,13 @@ end
 -- A lane with the room of its buckets and, once asked for, its first due jobs: `tickets` of the priority that
 -- is read, of which those up to `due` may run and `at` is the next, from number `from` on if a part of it was
 -- given. By priority, `of` counts the jobs that were given, `passed` the tickets of which nothing is left, and
--- `after` is the ticket that comes next, as far as known.
-local function bench_of(id)
+-- `after` is the ticket that comes next, as far as known. Nobody asks for more than `max` jobs.
+local function bench_of(id, max)
   local lane = lane_of(id)
   local bench = { lane = lane, taken = 0, of = { 0, 0, 0 }, passed = { 0, 0, 0 }, after = {}, index = 0,
     tickets = {}, at = 1, due = 0, from = nil, buckets = {}, room = {} }
   for _, limit in ipairs(limits_of(lane)) do
-    local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit)
+    local bucket, free = bucket_of(lane.tenant, limit), room(lane.tenant, limit, max)
     if not bench.room[bucket] then table.insert(bench.buckets, bucket) end
     bench.room[bucket] = math.min(bench.room[bucket] or free, free)
   end
@@ -144,7 +144,7 @@ local function walk(queue, max, run)
   local taken, drawn, count = {}, {}, 0
   local lanes_read = math.min(max, LANES_READ)
   local tenants = ring(key('ready', queue), math.max(max, 1), function() end, function(tenant)
-    return ring(key('ready', queue, tenant), lanes_read, load_lanes, bench_of)
+    return ring(key('ready', queue, tenant), lanes_read, load_lanes, function(id) return bench_of(id, max) end)
   end)
   while count < max do
     local tenant = next_of(tenants)
