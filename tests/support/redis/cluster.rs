@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     daemon::{Daemon, free_ports},
-    place_at,
+    patient, place_at,
 };
 use crate::support::eventually_ok;
 
@@ -109,7 +109,7 @@ impl Cluster {
     /// Asks one node.
     pub(crate) async fn ask<T: FromRedisValue>(&self, node: usize, what: Cmd) -> RedisResult<T> {
         let client = Client::open(format!("redis://127.0.0.1:{}", self.nodes[node].port))?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = patient(&client).await?;
         what.query_async(&mut connection).await
     }
 

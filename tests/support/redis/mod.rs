@@ -6,9 +6,13 @@ mod daemon;
 mod private;
 mod sentinel;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use postrider::queue::redis::RedisConfig;
+use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
 
 pub(crate) use self::{
     cluster::{Cluster, command},
@@ -17,6 +21,8 @@ pub(crate) use self::{
 };
 
 const VARIABLE: &str = "POSTRIDER_TEST_REDIS";
+/// Generous: servers and tests share the machine with everything else.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The URL of the run's server.
 pub(crate) fn server() -> String {
@@ -26,6 +32,14 @@ pub(crate) fn server() -> String {
              with `tests/support/redis.sh start DIR` and export what it prints"
         )
     })
+}
+
+/// A connection that asks as an operator would, and waits for the answer: a machine full of tests is slow.
+async fn patient(client: &Client) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// A place of its own on the run's server.
@@ -39,8 +53,6 @@ pub(crate) fn place_at(url: String) -> RedisConfig {
     let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     // Below the prefix of the default, to which the shipped user is confined.
     let prefix = format!("postrider:test-{process}-{number}-{:08x}", rand::random::<u32>());
-    // Generous: the run's server and its tests share the machine with everything else.
-    let patience = std::time::Duration::from_secs(20);
     let defaults = super::defaults().redis;
-    RedisConfig { url, prefix, submit_timeout: patience, ..defaults }
+    RedisConfig { url, prefix, submit_timeout: PATIENCE, ..defaults }
 }

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use super::{
     cluster::command,
     daemon::{Daemon, free_ports},
-    place_at,
+    patient, place_at,
 };
 use crate::support::eventually_ok;
 
@@ -103,7 +103,7 @@ impl Private {
     }
 
     pub(crate) async fn connection(&self) -> RedisResult<MultiplexedConnection> {
-        Client::open(self.url())?.get_multiplexed_async_connection().await
+        patient(&Client::open(self.url())?).await
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

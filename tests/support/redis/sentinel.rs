@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{
     cluster::command,
     daemon::{Daemon, free_ports},
-    place_at,
+    patient, place_at,
     private::certificates,
 };
 use crate::support::eventually_ok;
@@ -151,7 +151,7 @@ impl Watched {
         } else {
             Client::open(format!("redis://127.0.0.1:{port}"))?
         };
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = patient(&client).await?;
         what.query_async(&mut connection).await
     }
 }
