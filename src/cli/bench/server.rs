@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const SCAN: u32 = 1_000;
 /// What to do for a user who may do no more than the shipped one.
 const RIGHTS: &str = "bench needs more rights than Postrider: redis-cli ACL SETUSER postrider +scan \
-     +script|load +incr +incrby +lpop +pexpire; or let it start a server of its own (redis.url empty)";
+     +script|load +evalsha +incr +incrby +lpop +pexpire; or let it start a server of its own (redis.url empty)";
 /// Calls that take longer are remembered by a server of our own, in µs, and how many of them.
 const SLOW_US: u32 = 500;
 const SLOW_KEPT: u32 = 2_000;
@@ -122,7 +122,8 @@ fn script_us(entry: &Value) -> Option<f64> {
     let Value::Array(parts) = entry else { return None };
     let [_, _, Value::Int(us), Value::Array(words), ..] = &parts[..] else { return None };
     let Some(Value::BulkString(verb)) = words.first() else { return None };
-    verb.to_ascii_uppercase().starts_with(b"EVAL").then_some(*us as f64)
+    let verb = verb.to_ascii_uppercase();
+    (verb == b"FCALL" || verb.starts_with(b"EVAL")).then_some(*us as f64)
 }
 
 fn text<'a>(info: &'a str, name: &str) -> Option<&'a str> {
@@ -224,6 +225,7 @@ mod tests {
             Value::Array(vec![Value::Int(1), Value::Int(2), Value::Int(us), words])
         };
         assert_eq!(script_us(&entry("evalsha", 700)), Some(700.0));
+        assert_eq!(script_us(&entry("FCALL", 800)), Some(800.0));
         assert_eq!(script_us(&entry("SCAN", 700)), None);
         assert_eq!(script_us(&Value::Nil), None);
     }

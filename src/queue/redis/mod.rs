@@ -4,7 +4,7 @@
 //! decided here (`ending`). Tenants are spread over shards: all keys of a shard carry one tag, and
 //! every script works inside one shard. Time is the server's.
 //!
-//! * the scripts: `lua/*.lua`, put together in `scripts`; what they give: `reply`
+//! * the scripts: `lua/*.lua`, put together in one library in `scripts`; what they give: `reply`
 //! * the server: `server`, and what is asked of one: `checks`; where things lie: `keys`
 //! * who waits, and how news reach them: `wake`
 //! * what is kept of a job: `submitted`, `record`; of jobs that came together: `bundle`

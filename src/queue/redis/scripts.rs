@@ -1,16 +1,118 @@
-//! The scripts: files of Lua, each put together from the parts that it uses.
+//! The scripts: files of Lua, each put together from the parts that it uses, and all of them in one library
+//! of functions, which a server keeps.
+//!
+//! Parts are made once, where a script of its own would make them in every run. What a run keeps, it makes
+//! anew (`begin` in `lua/shard.lua`).
 
 use std::sync::LazyLock;
 
 use redis::Script as Hashed;
 
-/// A script, ready to be called by its hash.
+/// A script, ready to be called by its name.
 #[derive(Debug)]
 pub(super) struct Script {
-    pub(super) text: String,
-    pub(super) hash: String,
+    name: String,
+    flags: &'static str,
+    /// What it is called in a server: functions of all libraries share their names.
+    pub(super) function: String,
     /// Whether it takes jobs in, which stops before the memory is full.
     pub(super) submits: bool,
+}
+
+impl Script {
+    fn of(name: &str, flags: &'static str) -> Self {
+        let name = name.to_lowercase();
+        let function = format!("{}_{name}", LIBRARY.name);
+        Self { name, flags, function, submits: flags == FILLS }
+    }
+
+    /// A text that does the same without the library, for a server that has no room for it. It makes all parts
+    /// in every run.
+    pub(super) fn alone(&self) -> String {
+        let Self { name, flags, .. } = self;
+        format!("#!lua flags={flags}\n{}return make().{name}(KEYS, ARGV)\n", LIBRARY.make)
+    }
+}
+
+/// All scripts in one.
+pub(super) struct Library {
+    /// Ends in a hash of what it does: processes of another version have another library beside it.
+    name: String,
+    /// What a server loads.
+    pub(super) text: String,
+    /// The function in it that makes all others.
+    make: String,
+}
+
+pub(super) static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
+    let make = make();
+    let scripts: String = SOURCES.iter().map(Source::registered).collect();
+    let hash = Hashed::new(&[&make, CALL, &scripts].concat()).get_hash()[..16].to_owned();
+    let name = format!("postrider_{hash}");
+    let scripts = scripts.replace(NAME, &name);
+    Library { text: format!("#!lua name={name}\n{make}{CALL}{scripts}"), name, make }
+});
+
+/// Stands for the library's name, which is known once all else is.
+const NAME: &str = "<library>";
+
+/// Functions are made at the first call: while a library is loaded, it sees none of Lua's own.
+const CALL: &str = "\
+local made
+local function call(name, keys, arguments)
+made = made or make()
+return made[name](keys, arguments)
+end
+";
+
+/// Ends what a script makes once; what comes behind it is done in every run. Without it all of the script is.
+const RUN: &str = "\n-- Each run:\n";
+
+/// A script, as its files say it.
+struct Source {
+    name: &'static str,
+    flags: &'static str,
+    /// Parts that only this script uses.
+    before: &'static [&'static str],
+    text: &'static str,
+}
+
+impl Source {
+    /// What makes its function.
+    fn made(&self) -> String {
+        let name = self.name.to_lowercase();
+        let before: String = self.before.iter().map(|part| code(part)).collect();
+        let (once, run) = self.text.split_once(RUN).unwrap_or(("", self.text));
+        let (once, run) = (code(once), code(run));
+        format!(
+            "made.{name} = (function()\n{before}{once}return function(keys, arguments)\nbegin(keys, arguments)\n\
+             {run}end\nend)()\n"
+        )
+    }
+
+    /// What makes its function known to the server.
+    fn registered(&self) -> String {
+        let name = self.name.to_lowercase();
+        let flags = if self.flags.is_empty() { String::new() } else { format!("'{}'", self.flags) };
+        format!(
+            "redis.register_function({{ function_name = '{NAME}_{name}', flags = {{ {flags} }},\n\
+             callback = function(keys, arguments) return call('{name}', keys, arguments) end }})\n"
+        )
+    }
+}
+
+/// The Lua function that makes the parts, one behind the other, and with them the functions of all scripts.
+fn make() -> String {
+    let parts: String = PARTS.iter().map(|part| code(part)).collect();
+    let made: String = SOURCES.iter().map(Source::made).collect();
+    format!("local function make()\n{parts}local made = {{}}\n{made}return made\nend\n")
+}
+
+/// A text without its comments and the blanks at its margin: servers keep it, and pass it on.
+fn code(text: &str) -> String {
+    let lines = text.lines().map(str::trim_start);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("--"));
+    code.flat_map(|line| [line, "\n"]).collect()
 }
 
 macro_rules! part {
@@ -19,77 +121,81 @@ macro_rules! part {
     };
 }
 
-const SHARD: &str = part!("shard");
-const TICKETS: &str = part!("tickets");
-const RECORDS: &str = concat!(part!("tickets"), part!("records"), part!("bundles"), part!("kept"));
-const LIMITS: &str = part!("limits");
-const LANES: &str = part!("lanes");
-const MOVES: &str = part!("moves");
-const VIEW: &str = part!("view");
+/// What scripts have in common; each part sees those before it. Lua takes 200 names of all of them.
+const PARTS: [&str; 9] = [
+    part!("shard"),
+    part!("tickets"),
+    part!("records"),
+    part!("bundles"),
+    part!("kept"),
+    part!("limits"),
+    part!("lanes"),
+    part!("moves"),
+    part!("view"),
+];
 
 /// What reads only, also when memory is full.
-const READS: &str = "#!lua flags=no-writes\n";
+const READS: &str = "no-writes";
 /// What makes room or will, or lets callers ask, and therefore goes on when memory is full.
-const DRAINS: &str = "#!lua flags=allow-oom\n";
+const DRAINS: &str = "allow-oom";
 /// What takes jobs in, and is refused when memory is full.
-const FILLS: &str = "#!lua\n";
-
-/// Parts one inside the other: each sees the names of those before it. What it takes from them it takes once,
-/// where in one scope each of its functions would search all names for it, in every run.
-fn nested(flags: &str, parts: &[&str]) -> String {
-    let ends = "end)()\n".repeat(parts.len() - 1);
-    [flags, &parts.join("return (function()\n"), &ends].concat()
-}
+const FILLS: &str = "";
 
 macro_rules! scripts {
-    ($($name:ident = $flags:ident $($part:expr),+;)*) => {
-        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let text = nested($flags, &[$($part),+]);
-            let hash = Hashed::new(&text).get_hash().to_owned();
-            Script { text, hash, submits: $flags == FILLS }
-        });)*
+    ($($name:ident = $flags:ident $($before:literal),* => $text:literal;)*) => {
+        const SOURCES: &[Source] = &[$(Source {
+            name: stringify!($name),
+            flags: $flags,
+            before: &[$(part!($before)),*],
+            text: part!($text),
+        }),*];
+        $(pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::of(stringify!($name), $flags));)*
     };
 }
 
 scripts! {
-    ENQUEUE = FILLS SHARD, TICKETS, LIMITS, LANES, part!("enqueue");
-    CLAIM = DRAINS SHARD, RECORDS, LIMITS, LANES, part!("turns"), part!("claim");
-    EXTEND = DRAINS SHARD, RECORDS, part!("extend");
-    SETTLE = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("settle");
-    CHECKPOINT = DRAINS SHARD, RECORDS, part!("checkpoint");
-    EXPIRED = READS SHARD, RECORDS, part!("expired");
-    PROMOTE = DRAINS SHARD, part!("promote");
-    PRUNE = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("forget"), part!("prune");
-    CANCEL = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("cancel");
-    RETRY = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("retry");
-    DISCARD = DRAINS SHARD, RECORDS, LIMITS, LANES, MOVES, part!("discard");
-    PARK = DRAINS SHARD, TICKETS, LIMITS, LANES, part!("park");
-    PAUSE = DRAINS SHARD, TICKETS, LIMITS, LANES, part!("pause");
-    POLICY = DRAINS SHARD, TICKETS, LIMITS, LANES, part!("policy");
-    DRAW = DRAINS SHARD, LIMITS, part!("draw");
-    DRAW_SHARED = DRAINS SHARD, LIMITS, part!("draw_shared");
-    RETURN_SHARED = DRAINS SHARD, LIMITS, part!("return_shared");
-    JOB = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("job");
-    JOBS = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("jobs");
-    LANES_PAGE = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("lanes_page");
-    QUEUES = READS SHARD, part!("queues");
-    TOLD = DRAINS SHARD, RECORDS, part!("told");
-    UNTOLD = READS SHARD, RECORDS, LIMITS, LANES, VIEW, part!("untold");
-    READY = DRAINS SHARD, part!("ready");
+    ENQUEUE = FILLS => "enqueue";
+    CLAIM = DRAINS "turns" => "claim";
+    EXTEND = DRAINS => "extend";
+    SETTLE = DRAINS => "settle";
+    CHECKPOINT = DRAINS => "checkpoint";
+    EXPIRED = READS => "expired";
+    PROMOTE = DRAINS => "promote";
+    PRUNE = DRAINS "forget" => "prune";
+    CANCEL = DRAINS => "cancel";
+    RETRY = DRAINS => "retry";
+    DISCARD = DRAINS => "discard";
+    PARK = DRAINS => "park";
+    PAUSE = DRAINS => "pause";
+    POLICY = DRAINS => "policy";
+    DRAW = DRAINS => "draw";
+    DRAW_SHARED = DRAINS => "draw_shared";
+    RETURN_SHARED = DRAINS => "return_shared";
+    JOB = READS => "job";
+    JOBS = READS => "jobs";
+    LANES_PAGE = READS => "lanes_page";
+    QUEUES = READS => "queues";
+    TOLD = DRAINS => "told";
+    UNTOLD = READS => "untold";
+    READY = DRAINS => "ready";
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::*;
+
     const USERS: &str = include_str!("../../../config/redis/users.acl");
     /// What is sent beside scripts: to connect, to be woken, to find a server and to look at it, to read
     /// what was claimed, and to know that a replica has what was written.
-    const BESIDE: [&str; 16] = [
+    const BESIDE: [&str; 17] = [
         "auth",
         "cluster|slots",
         "eval",
-        "evalsha",
+        "fcall",
+        "function|load",
         "getrange",
         "hello",
         "hmget",
@@ -125,5 +231,39 @@ mod tests {
         let mut needed = called();
         needed.extend(BESIDE.map(str::to_owned));
         assert_eq!(allowed, needed, "config/redis/users.acl");
+    }
+
+    #[test]
+    fn a_part_keeps_nothing_of_a_run() {
+        let once = SOURCES.iter().filter_map(|source| source.text.split_once(RUN));
+        let once = once.map(|(once, _)| once).chain(PARTS);
+        for part in once.chain(SOURCES.iter().flat_map(|source| source.before).copied()) {
+            let at_margin = part.lines().filter(|line| line.starts_with("local "));
+            for line in at_margin.filter(|line| !line.starts_with("local function")) {
+                let lasts = ["local begins = {}", "local endings = {}"].contains(&line);
+                let value = line.split_once('=').map_or("", |(_, value)| value);
+                let is_made_once = !["{}", "key(", "KEYS", "ARGV", "redis.call"]
+                    .iter()
+                    .any(|of_a_run| value.contains(of_a_run));
+                assert!(
+                    lasts || is_made_once,
+                    "{line}: expected it in what the part adds to begins"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_say_what_a_library_does() {
+        let name = &LIBRARY.name;
+        assert!(name.len() == 26 && name.starts_with("postrider_"), "{name}");
+        assert_eq!(CLAIM.function, format!("{name}_claim"));
+        assert!(
+            LIBRARY
+                .text
+                .contains(&format!("function_name = '{name}_claim', flags = {{ 'allow-oom' }}"))
+        );
+        assert!(!LIBRARY.text.contains(NAME));
+        assert!(CLAIM.alone().starts_with("#!lua flags=allow-oom\n"));
     }
 }

@@ -3,6 +3,7 @@
 mod bundles;
 pub(crate) mod cluster;
 mod durability;
+mod library;
 mod memory;
 mod rest;
 mod shards;

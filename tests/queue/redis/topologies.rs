@@ -128,7 +128,7 @@ async fn a_server_that_refuses_us_while_we_run_is_waited_for_and_at_the_start_it
     let rows = [
         ("resetpass >other", "look at the user and the password in redis.url", "resetpass >mine"),
         ("off", "look at the user and the password in redis.url", "on"),
-        ("-evalsha", "needs the rights in config/redis/users.acl", "+evalsha"),
+        ("-fcall", "needs the rights in config/redis/users.acl", "+fcall"),
         ("-hincrby", "needs the rights in config/redis/users.acl", "+hincrby"),
         ("resetkeys ~other:*", "that begin with redis.prefix", "~postrider:*"),
     ];

@@ -96,7 +96,7 @@ impl Private {
             let (Value::Int(took), Value::Array(words)) = (&fields[2], &fields[3]) else {
                 panic!("{entry:?}")
             };
-            let verb = matches!(&words[0], Value::BulkString(verb) if verb.starts_with(b"EVAL"));
+            let verb = matches!(&words[0], Value::BulkString(verb) if verb == b"FCALL");
             verb.then(|| u64::try_from(*took).expect("a span"))
         };
         log.iter().filter_map(script).collect()

@@ -53,7 +53,7 @@ local function size_of(front)
 end
 
 -- The jobs from this number on that were claimed together.
-local takes_known = {}
+local takes_known
 local function take_of(head, first)
   local name = head .. first
   local take = takes_known[name]
@@ -175,7 +175,8 @@ end
 
 -- How many jobs left each bundle, and the takes that jobs left, in this run. When all is written, bundles
 -- that nothing is left of are dissolved, and leases end under which nothing runs any more.
-local left_bundle, left_take = {}, {}
+local left_bundle, left_take
+table.insert(begins, function() takes_known, left_bundle, left_take = {}, {}, {} end)
 
 table.insert(endings, function()
   for head, by in pairs(left_bundle) do

@@ -17,23 +17,12 @@
 -- of the bundle in this answer (4), its head, the number of the first job and how many (4 each), when they
 -- were submitted (13), where their texts begin and the last one ends (7 each).
 -- What was submitted is read apart: it never changes, and would go through here twice.
-local queue, worker, max, run = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local lease, most = tonumber(ARGV[6]), tonumber(ARGV[7])
 local HISTORY = 50
 local byte, sub = string.byte, string.sub
 local MET = byte('-')
 
--- A worker's queue is known from its first claim on, so that it can be paused.
-redis.call('HSETNX', key('queues'), queue, 0)
-if redis.call('HGET', key('queues'), queue) == '1' then return { now, '' } end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('later', queue), '-inf', now, 'LIMIT', 0, most)) do
-  touch(lane_of(id))
-end
-flush()
-
-local pieces, count = walk(queue, max, run)
-local turn = count > 0 and next_turns(queue, count) - count
-local reply = { now, '' }
+-- What is asked for; the turn before the first that is given; and what is answered.
+local queue, worker, turn, reply
 
 -- Keeps the last attempt, if there was one, with those before it.
 local function keep_attempt(job)
@@ -59,23 +48,25 @@ local function again(job, drawn, shared)
     due_at = job.due_at or nil, cursor = job.cursor or nil, shared = shared or nil })
 end
 
-local old = {}
-for _, piece in ipairs(pieces) do
-  for at = piece.first, piece.last do
-    local name = piece.tickets[at]
-    if byte(name, 28) == MET then old[#old + 1] = sub(name, 29) end
+-- Reads the jobs that have a state.
+local function load_old(pieces)
+  local old = {}
+  for _, piece in ipairs(pieces) do
+    for at = piece.first, piece.last do
+      local name = piece.tickets[at]
+      if byte(name, 28) == MET then old[#old + 1] = sub(name, 29) end
+    end
   end
+  if old[1] then load_jobs(old) end
 end
-if old[1] then load_jobs(old) end
 
--- What the states of jobs that are claimed for the first time have in common.
-local front = count > 0 and version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
-local states, leases, served, permits, emptied = {}, {}, {}, {}, {}
-local till, made, number = moment(now + lease), 0, 0
+-- Until when the leases last, what is leased, and what is written of the jobs that wait by themselves: `front`
+-- is what the states of those have in common that are claimed for the first time.
+local till, leases, front, states
 
-local function hold(lease_)
+local function hold(lease)
   local last = #leases
-  leases[last + 1], leases[last + 2] = till, lease_
+  leases[last + 1], leases[last + 2] = till, lease
 end
 
 -- What the state of a job that waits by itself has behind its ticket, and what its worker has to know.
@@ -90,8 +81,8 @@ local function claim_single(piece, name, lane, drawn)
   local id = sub(name, 29)
   if byte(name, 28) ~= MET then
     if not piece.back then piece.back, piece.more = back_of(piece, lane, drawn) end
-    made = made + 2
-    states[made - 1], states[made] = id, front .. sub(name, 1, 28) .. piece.back
+    local last = #states
+    states[last + 1], states[last + 2] = id, front .. sub(name, 1, 28) .. piece.back
     reply[#reply + 1] = id .. piece.more
   else
     reply[#reply + 1] = id .. again(known[id], drawn, lane.shared)
@@ -111,7 +102,7 @@ end
 
 -- What is taken of bundles, each time one behind the other; and, by its head, the number of each bundle in the
 -- answer and the last that was taken of it.
-local takes, given_of, bundles = {}, {}, 0
+local takes, given_of, bundles
 
 -- Gives the next of a bundle. They join what was taken of it before, if they stand right behind it.
 local function take_together(ticket, from, upto, lane, drawn)
@@ -145,6 +136,9 @@ local function write_take(take)
   hold(b.head .. first)
 end
 
+-- How many jobs were claimed so far.
+local number
+
 local function claim_piece(piece)
   local lane, tickets = piece.bench.lane, piece.tickets
   local drawn, numbers, place = piece.bench.buckets[1] and piece.bench.buckets or false, piece.numbers, 1
@@ -173,6 +167,10 @@ local function drop_passed(bench, index, waits_)
   end
 end
 
+-- The last turn of each tenant, the permits that were drawn of each bucket, and lists in which nothing waits any
+-- more.
+local served, permits, emptied
+
 -- What follows for a lane that gave jobs.
 local function close_bench(bench)
   local lane = bench.lane
@@ -192,22 +190,48 @@ local function close_bench(bench)
   touch(lane)
 end
 
-local closed = {}
-for _, piece in ipairs(pieces) do claim_piece(piece) end
-for _, take in ipairs(takes) do write_take(take) end
-for _, piece in ipairs(pieces) do
-  if not closed[piece.bench] then
-    closed[piece.bench] = true
-    close_bench(piece.bench)
+-- Wakes lanes whose moment has come.
+local function wake_lanes(most)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('later', queue), '-inf', now, 'LIMIT', 0, most)) do
+    touch(lane_of(id))
   end
+  flush()
 end
-in_chunks(emptied, function(first, last) redis.call('DEL', unpack(emptied, first, last)) end)
-put_all('HSET', STATES, states)
-put_all('ZADD', key('leases'), leases)
-draw_all(permits)
-for tenant, last in pairs(served) do put('HSET', key('tenants', queue), tenant, last) end
-tally(queue, 'waiting', -count)
-tally(queue, 'processing', count)
+
+local function claim_all(pieces)
+  local closed = {}
+  load_old(pieces)
+  for _, piece in ipairs(pieces) do claim_piece(piece) end
+  for _, take in ipairs(takes) do write_take(take) end
+  for _, piece in ipairs(pieces) do
+    if not closed[piece.bench] then
+      closed[piece.bench] = true
+      close_bench(piece.bench)
+    end
+  end
+  in_chunks(emptied, function(first, last) redis.call('DEL', unpack(emptied, first, last)) end)
+  put_all('HSET', STATES, states)
+  put_all('ZADD', key('leases'), leases)
+  draw_all(permits)
+  for tenant, last in pairs(served) do put('HSET', key('tenants', queue), tenant, last) end
+end
+
+-- Each run:
+queue, worker, reply = ARGV[2], ARGV[3], { now, '' }
+-- A worker's queue is known from its first claim on, so that it can be paused.
+redis.call('HSETNX', key('queues'), queue, 0)
+if redis.call('HGET', key('queues'), queue) == '1' then return reply end
+local most = tonumber(ARGV[7])
+wake_lanes(most)
+local pieces, count = walk(queue, tonumber(ARGV[4]), tonumber(ARGV[5]))
+if count > 0 then
+  turn, till, number, bundles = next_turns(queue, count) - count, moment(now + tonumber(ARGV[6])), 0, 0
+  front = version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
+  leases, states, takes, given_of, served, permits, emptied = {}, {}, {}, {}, {}, {}, {}
+  claim_all(pieces)
+  tally(queue, 'waiting', -count)
+  tally(queue, 'processing', count)
+end
 flush()
 reply[2] = next_moment(queue, most) or ''
 finish()

@@ -1,7 +1,8 @@
 -- Part of scripts that touch jobs: reading them, and writing them.
 
 -- Each run unpacks a job once.
-local known = {}
+local known
+table.insert(begins, function() known = {} end)
 
 -- The jobs of these ids that there are, by id.
 local function load_jobs(ids)

@@ -2,8 +2,7 @@
 --
 -- A lane is idle (nothing can be claimed until something happens), later (something may be claimed
 -- from `next_at` on) or ready. Each run reads a lane once and writes it once, in `flush`.
-local LANES = key('lanes')
-local lanes, touched, marked = {}, {}, {}
+local LANES, lanes, touched, marked
 
 -- `shared` are the limits (JSON) that are counted elsewhere, for all tenants: whoever claims asks there.
 -- `waiting` counts by priority, `heads` are the moments of the first of each, as far as known. `limits` stays
@@ -155,7 +154,12 @@ end
 
 -- Turns of tenants, where those that are ready stand, and those that lanes left, with one of these lanes, as
 -- this run knows them.
-local tenant_turns, tenant_placed, tenants_left = {}, {}, {}
+local tenant_turns, tenant_placed, tenants_left
+
+table.insert(begins, function()
+  LANES, lanes, touched, marked = key('lanes'), {}, {}, {}
+  tenant_turns, tenant_placed, tenants_left = {}, {}, {}
+end)
 
 local function turn_of(lane)
   local name = lane.queue .. SEP .. lane.tenant

@@ -46,7 +46,8 @@ do
   end
 
   -- The newest entry of each bucket, and what windows hold, as this run knows them.
-  local newest, held_by = {}, {}
+  local newest, held_by
+  table.insert(begins, function() newest, held_by = {}, {} end)
 
   local function newest_of(bucket)
     if newest[bucket] == nil then

@@ -13,14 +13,13 @@
 --
 -- Gives a letter for each job: that of the state which the job has now (see `records`), or '-' when the
 -- fence was stale.
-local most = tonumber(ARGV[2])
+local most, reply
 local byte, sub = string.byte, string.sub
 local MANY, FENCE, ORDER, FIRST_FENCE = 27, 31, 41, '0000000001'
 local DONE = byte('C')
-local reply = {}
 
 -- The takes that this run met, by their heads; and how many of them ended, by their lanes.
-local takes, met, ended_in = {}, {}, {}
+local takes, met, ended_in
 
 -- The take that this job of a bundle runs in, as far as it is known or the job still runs; it is asked for
 -- up to another one.
@@ -249,6 +248,8 @@ local function carry_out(job, ending)
   save_job(job)
 end
 
+-- Each run:
+most, reply, takes, met, ended_in, range = tonumber(ARGV[2]), {}, {}, {}, {}, nil
 local left, loaded = complete(read_orders()), {}
 for i, order in ipairs(left) do loaded[i] = order.id end
 load_jobs(loaded)

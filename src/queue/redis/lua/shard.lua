@@ -1,11 +1,18 @@
 -- Part of every script: the names of a shard's keys, its time, its news, and writing in batches.
 --
+-- What is here and in the other parts is made once, and called again and again: what a run keeps, it makes
+-- in its beginning, in `begin`.
+--
 -- KEYS[1]  what all keys of the shard begin with, its {tag} included
 -- ARGV[1]  the time in milliseconds; empty: the server's own
 --
 -- Names inside a key are held apart by the character 1, which no name contains.
 local SEP = '\1'
-local base = KEYS[1]
+local KEYS, ARGV, base, now, now_text
+
+-- What the parts make in the beginning of each run, so that nothing is left of the one before, also when that
+-- one failed on its way.
+local begins = {}
 
 local function key(what, a, b, c)
   if not a then return base .. what end
@@ -19,8 +26,6 @@ local function server_time()
   return at[1] * 1000 + math.floor(at[2] / 1000)
 end
 
-local now = tonumber(ARGV[1]) or server_time()
-
 -- Numbers are slow to hand to a call: what is called often is given texts.
 local function whole(number)
   return string.format('%d', number)
@@ -31,8 +36,6 @@ local function moment(ms)
   return string.format('%013d', ms)
 end
 
-local now_text = moment(now)
-
 -- The queue and the tenant of a lane, which its id begins with; its name comes behind them.
 local function parts(lane)
   return string.match(lane, '^([^\1]*)\1([^\1]*)\1')
@@ -40,7 +43,7 @@ end
 
 -- A call costs more than what it does: what many jobs need is put together, and written by `write`.
 local CHUNK = 500
-local batches = {}
+local batches
 
 local function put(command, where, a, b)
   local by = batches[command]
@@ -97,14 +100,14 @@ local function change()
 end
 
 -- Queues in which something became claimable.
-local woken = {}
+local woken
 local function wake(queue)
   change()
   woken[queue] = true
 end
 
 -- How many jobs came to a state or left it, by queue; written once.
-local tallies = {}
+local tallies
 local function tally(queue, state, by)
   local field = queue .. SEP .. state
   tallies[field] = (tallies[field] or 0) + by
@@ -112,6 +115,14 @@ end
 
 -- What is looked at once all is written.
 local endings = {}
+
+local function begin(keys, arguments)
+  KEYS, ARGV = keys, arguments
+  base, now = KEYS[1], tonumber(ARGV[1]) or server_time()
+  now_text = moment(now)
+  batches, version, woken, tallies = {}, nil, {}, {}
+  for _, anew in ipairs(begins) do anew() end
+end
 
 -- Tells what is new: the version, then the queues woken. Where jobs only came, to lanes that wait their turn
 -- already, there is nothing that anybody waits for: each message wakes every process.

@@ -3,7 +3,8 @@
 -- `jobs` holds what was submitted, and is written once. `states` holds what became of it since
 -- something first happened to it; a job that only waits has no state yet. A long payload lies apart,
 -- so that what is read often stays short. Jobs that came together may lie in bundles instead (see there).
-local JOBS, STATES = key('jobs'), key('states')
+local JOBS, STATES
+table.insert(begins, function() JOBS, STATES = key('jobs'), key('states') end)
 
 -- What was submitted is a text. The script that took it in wrote, in digits: created_at (13), version
 -- (14), arrival (10); the submitter: the job's number in the submission (4), a letter (how its payload

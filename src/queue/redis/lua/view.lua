@@ -5,7 +5,8 @@ local function hold_of(lane)
     queue_paused = redis.call('HGET', key('queues'), lane.queue) == '1' }
 end
 
-local holds = {}
+local holds
+table.insert(begins, function() holds = {} end)
 local function hold_of_job(job)
   if job.state ~= 'waiting' then return nil end
   holds[job.lane] = holds[job.lane] or hold_of(lane_of(job.lane))

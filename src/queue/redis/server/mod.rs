@@ -2,13 +2,14 @@
 //! is asked of a server before that.
 //!
 //! * what the URL says: `place`, `certificates`; what stands behind it: `topology` (`sentinel`, `cluster`)
-//! * one server: `node`; one connection: `link`; its memory: `memory`; its time: `clock`; how all of them
-//!   are: `health`
+//! * one server: `node`; one connection: `link`; its memory: `memory`; its time: `clock`; the scripts that
+//!   it knows: `library`; how all of them are: `health`
 
 mod certificates;
 mod clock;
 mod cluster;
 mod health;
+mod library;
 mod link;
 mod memory;
 mod node;
@@ -19,14 +20,14 @@ mod topology;
 use std::{sync::Arc, time::Duration};
 
 use jobs::contract::{Moment, ports::Clock};
-use redis::{Client, Cmd, Pipeline, ServerErrorKind, Value};
+use redis::{Client, Cmd, Pipeline, Value};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
 
 pub(super) use self::place::Place;
-use self::{clock::ServerClock, node::Way, topology::Topology};
+use self::{clock::ServerClock, library::is_unknown, node::Way, topology::Topology};
 use super::{RedisConfig, config::Durability, keys::Shards, scripts::Script};
 use crate::queue::QueueError;
 
@@ -165,12 +166,7 @@ impl Server {
             {
                 node.admit().await?;
             }
-            let answer = self.send(&call, "EVALSHA", &call.script.hash, until).await?;
-            // A server that was restarted, or took over, has not met the script yet.
-            if is_no_script(&answer) {
-                return self.send(&call, "EVAL", &call.script.text, until).await;
-            }
-            Ok(answer)
+            self.carry_out(&call, until).await
         };
         let answer = self.in_time(call.shard, call.way, patience, answer).await?;
         // An error that a script gives is a value until it is asked for.
@@ -252,8 +248,8 @@ impl Server {
         let answer = answers.next().unwrap_or(Value::Nil);
         match &answer {
             // The script's own words go first: it knows why nothing could be written. But without a
-            // replica there is no point in sending its text.
-            Value::ServerError(_) if !is_no_script(&answer) => Ok(answer),
+            // replica there is no point in loading it.
+            Value::ServerError(_) if !is_unknown(&answer) => Ok(answer),
             _ => self.kept(answers).map(|()| answer),
         }
     }
@@ -283,11 +279,6 @@ struct Call<'a, A> {
     way: Way,
     before: &'a [Cmd],
     arguments: &'a [A],
-}
-
-fn is_no_script(answer: &Value) -> bool {
-    let no_script = Some(ServerErrorKind::NoScript);
-    matches!(answer, Value::ServerError(error) if error.kind() == no_script)
 }
 
 fn overdue_at(server: &str, within: Duration) -> QueueError {

@@ -9,12 +9,13 @@ use std::{
 };
 
 use redis::{Pipeline, Value};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     link::{Failed, Finder, Link},
     memory::{Known, Memory},
 };
-use crate::queue::QueueError;
+use crate::queue::{QueueError, redis::scripts::LIBRARY};
 
 /// Connections on which submissions wait for a replica: each waits for those before it.
 const WAITING_LINKS: usize = 4;
@@ -35,6 +36,8 @@ pub(super) struct Node {
     turn: AtomicUsize,
     memory: Memory,
     high_water: f64,
+    /// When it was last given the library. Held by the one who gives it.
+    library: Mutex<Option<Instant>>,
 }
 
 impl Node {
@@ -46,6 +49,7 @@ impl Node {
             turn: AtomicUsize::new(0),
             memory: Memory::default(),
             high_water,
+            library: Mutex::default(),
         })
     }
 
@@ -85,6 +89,22 @@ impl Node {
             Some(Value::ServerError(error)) => Err(redis::RedisError::from(error).into()),
             _ => Err(QueueError::Unusable("the server does not answer INFO".into())),
         }
+    }
+
+    /// Gives the server the library, unless somebody did since then; its answer.
+    pub(super) async fn load(&self, since: Instant) -> Result<Value, QueueError> {
+        let mut loaded = self.library.lock().await;
+        if loaded.is_some_and(|at| at >= since) {
+            return Ok(Value::Okay);
+        }
+        let mut commands = Pipeline::new();
+        // Whoever loads it at the same time loads the same.
+        commands.cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(&LIBRARY.text);
+        let answer = self.shared.send(&commands).await?.into_iter().next().unwrap_or(Value::Nil);
+        if !matches!(answer, Value::ServerError(_)) {
+            *loaded = Some(Instant::now());
+        }
+        Ok(answer)
     }
 
     /// Refuses a submission while the memory is used beyond the mark. Looks at it about once a second
