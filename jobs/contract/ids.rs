@@ -79,12 +79,21 @@ impl JobId {
         format!("{prefix}_{}", self.0)
     }
 
-    /// The id of what [`JobId::with_prefix`] has written; none of any other text. One spelling for one job:
-    /// the ULID alphabet's lower case and look-alikes are refused.
+    /// The id of what [`JobId::with_prefix`] has written; none of any other text.
     pub fn under_prefix(prefix: &str, text: &str) -> Option<Self> {
-        let ulid = text.strip_prefix(prefix)?.strip_prefix('_')?;
-        let id = Self(ulid::Ulid::from_string(ulid).ok()?);
-        (id.with_prefix(prefix) == text).then_some(id)
+        Self::without_prefix(text.strip_prefix(prefix)?.strip_prefix('_')?)
+    }
+
+    /// The id whose ULID this is. One spelling for one job: the ULID alphabet's lower case and look-alikes
+    /// are refused.
+    pub fn without_prefix(text: &str) -> Option<Self> {
+        let id = Self(ulid::Ulid::from_string(text).ok()?);
+        (id.ulid(&mut [0; ulid::ULID_LEN]) == text).then_some(id)
+    }
+
+    /// The id without any prefix, written where there is room for it.
+    pub fn ulid(self, room: &mut [u8; ulid::ULID_LEN]) -> &str {
+        self.0.array_to_str(room)
     }
 
     /// The id with this number; for tests and tools.

@@ -216,17 +216,22 @@ pub(super) async fn read(
     Ok(found)
 }
 
+/// The number that these digits write; none for anything else.
 pub(super) fn number(digits: &[u8]) -> Option<i64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_i64, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(i64::from(digit))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use jobs::contract::LaneName;
-
     use super::*;
     use crate::queue::LanePolicy;
 
@@ -296,6 +301,15 @@ mod tests {
             let text = [&[b'0'; STAMP][..], &given.text].concat();
             let read = Submitted::of(JobId::from_u128(7), text).unwrap();
             assert_eq!((read.apart, read.fixed.callback), (length > INSIDE, job.callback));
+        }
+    }
+
+    #[test]
+    fn a_number_is_digits_and_nothing_else() {
+        assert_eq!(number(b"0042"), Some(42));
+        assert_eq!(number(b"9223372036854775807"), Some(i64::MAX));
+        for wrong in ["", "-1", "+1", "1 ", "4a", "9223372036854775808"] {
+            assert_eq!(number(wrong.as_bytes()), None, "{wrong:?}");
         }
     }
 
