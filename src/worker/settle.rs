@@ -140,10 +140,10 @@ fn log(ended: &Ended, answer: Settled) {
     match answer {
         Settled::Done => tracing::debug!(
             job.id = %job.lease.id,
-            job.kind = job.kind,
+            job.kind = &*job.kind,
             job.attempt = job.attempt,
             tenant = %job.tenant,
-            request.id = job.request_id,
+            request.id = &*job.request_id,
             outcome = word(verdict),
             "a run ended"
         ),
