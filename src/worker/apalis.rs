@@ -20,7 +20,7 @@ use apalis_core::{
     task::Task,
     worker::{builder::WorkerBuilder, context::WorkerContext},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::{Service, layer::util::Identity};
 
 use super::{perform::Performer, pool::Pool, run::Group};
@@ -53,8 +53,17 @@ pub(super) async fn run(
         shutdown.cancelled().await;
         Ok(())
     };
-    if let Err(error) = monitor.run_with_signal(stop).await {
-        tracing::error!(%error, "the apalis monitor ended with an error");
+    // A task, whoever waits for it: on a thread that is none of the runtime's own, each group of runs would
+    // be handed to that thread, and its verdicts back, by waking a thread that sleeps.
+    let monitor = tokio::spawn(async move { monitor.run_with_signal(stop).await });
+    match AbortOnDropHandle::new(monitor).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the apalis monitor ended with an error"),
+        Err(ended) => {
+            if let Ok(panic) = ended.try_into_panic() {
+                std::panic::resume_unwind(panic);
+            }
+        }
     }
 }
 
