@@ -1,13 +1,14 @@
 //! Identities: of tenants and of jobs.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A tenant: 1 to 64 characters of `a-z`, `0-9`, `-` and `_`, beginning with a letter or digit.
+/// A tenant: 1 to 64 characters of `a-z`, `0-9`, `-` and `_`, beginning with a letter or digit. Its clones
+/// share one text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TenantId(String);
+pub struct TenantId(Arc<str>);
 
 impl TenantId {
     /// The tenant's name.
@@ -25,7 +26,7 @@ impl FromStr for TenantId {
             && text.bytes().all(fits)
             && text.as_bytes()[0].is_ascii_alphanumeric();
         if well_formed {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(format!(
                 "expected a tenant name of 1 to 64 characters a-z, 0-9, - and _, got {text:?}"
@@ -79,12 +80,24 @@ impl JobId {
         format!("{prefix}_{}", self.0)
     }
 
-    /// The id of what [`JobId::with_prefix`] has written; none of any other text. One spelling for one job:
-    /// the ULID alphabet's lower case and look-alikes are refused.
+    /// The id of what [`JobId::with_prefix`] has written; none of any other text.
     pub fn under_prefix(prefix: &str, text: &str) -> Option<Self> {
-        let ulid = text.strip_prefix(prefix)?.strip_prefix('_')?;
-        let id = Self(ulid::Ulid::from_string(ulid).ok()?);
-        (id.with_prefix(prefix) == text).then_some(id)
+        Self::without_prefix(text.strip_prefix(prefix)?.strip_prefix('_')?)
+    }
+
+    /// The id whose ULID this is. One spelling for one job: the ULID alphabet's lower case and look-alikes
+    /// are refused.
+    pub fn without_prefix(text: &str) -> Option<Self> {
+        let id = ulid::Ulid::from_string(text).ok()?;
+        // The decoder refuses look-alikes, but neither lower case nor what is more than 128 bits.
+        let digits = text.as_bytes();
+        let is_canonical = digits[0] <= b'7' && !digits.iter().any(u8::is_ascii_lowercase);
+        is_canonical.then_some(Self(id))
+    }
+
+    /// The id without any prefix, written where there is room for it.
+    pub fn ulid(self, room: &mut [u8; ulid::ULID_LEN]) -> &str {
+        self.0.array_to_str(room)
     }
 
     /// The id with this number; for tests and tools.
@@ -150,6 +163,15 @@ mod tests {
         assert!(id.to_string().to_lowercase().parse::<JobId>().is_err());
         assert!("job_".parse::<JobId>().is_err());
         assert!("01ARZ3NDEKTSV4RRFFQ69G5FAV".parse::<JobId>().is_err());
+        let last = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ";
+        assert_eq!(JobId::without_prefix(last), Some(JobId::from_u128(u128::MAX)));
+        for wrong in ["", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "7ZZZZZZZZZZZZZZZZZZZZZZZZz"] {
+            assert_eq!(JobId::without_prefix(wrong), None, "{wrong:?}");
+        }
+        for lookalike in ["I", "L", "O", "U", "i", "l", "o", "u", " ", "ß"] {
+            let text = last.replacen('Z', lookalike, 1);
+            assert_eq!(JobId::without_prefix(&text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -108,15 +108,22 @@ pub enum Verdict {
     Nothing,
 }
 
+/// What is done is done, and nothing else has to be known for that.
+impl From<Done> for Verdict {
+    fn from(done: Done) -> Self {
+        match done {
+            Done::Finished(result) => Self::Complete { result, skipped: None },
+            Done::Skipped(why) => Self::Complete { result: Value::Null, skipped: Some(why) },
+        }
+    }
+}
+
 /// Judges how a run ended: one row of the table each.
 pub fn judge(end: End, facts: &Facts) -> Verdict {
     match end {
         End::LeaseLost => Verdict::Nothing,
         // Work that was done stays done, whoever asked for a cancel meanwhile.
-        End::Said(Ok(Done::Finished(result))) => Verdict::Complete { result, skipped: None },
-        End::Said(Ok(Done::Skipped(why))) => {
-            Verdict::Complete { result: Value::Null, skipped: Some(why) }
-        }
+        End::Said(Ok(done)) => done.into(),
         // Past this line the job is not done; a cancel that was asked for is final.
         _ if facts.cancel_requested => Verdict::Cancel,
         End::CancelRequested => Verdict::Cancel,

@@ -1,7 +1,8 @@
 //! Everything that names apalis: our queue as an apalis backend, and the monitor that runs it.
 //!
-//! apalis calls a service for each task that a backend yields. The backend here is a thin view over
-//! a pool's buffer: it never fails (an error would drop every running job) and never ends (that
+//! apalis calls a service for each task that a backend yields: here, for all runs that can begin at
+//! once, since a task costs as much as all else that is done for a short run. The backend is a thin view
+//! over a pool's buffer: it never fails (an error would drop every running job) and never ends (that
 //! would hang the worker). All traffic with the queue is in the engine's own tasks.
 
 use std::{
@@ -19,10 +20,10 @@ use apalis_core::{
     task::Task,
     worker::{builder::WorkerBuilder, context::WorkerContext},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::{Service, layer::util::Identity};
 
-use super::{perform::Performer, pool::Pool, run::Run};
+use super::{perform::Performer, pool::Pool, run::Group};
 
 /// The pause before a worker that ended by a bug of ours begins again.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
@@ -52,8 +53,17 @@ pub(super) async fn run(
         shutdown.cancelled().await;
         Ok(())
     };
-    if let Err(error) = monitor.run_with_signal(stop).await {
-        tracing::error!(%error, "the apalis monitor ended with an error");
+    // A task, whoever waits for it: on a thread that is none of the runtime's own, each group of runs would
+    // be handed to that thread, and its verdicts back, by waking a thread that sleeps.
+    let monitor = tokio::spawn(async move { monitor.run_with_signal(stop).await });
+    match AbortOnDropHandle::new(monitor).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the apalis monitor ended with an error"),
+        Err(ended) => {
+            if let Ok(panic) = ended.try_into_panic() {
+                std::panic::resume_unwind(panic);
+            }
+        }
     }
 }
 
@@ -63,7 +73,7 @@ struct Claims {
 }
 
 impl Backend for Claims {
-    type Task = Task<Box<Run>>;
+    type Task = Task<Group>;
     type Error = Infallible;
 
     fn poll_ready(
@@ -79,10 +89,7 @@ impl Backend for Claims {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
-        self.pool.buffer.poll_pop(cx).map(|mut run| {
-            run.slot = Some(self.pool.slot());
-            Some(Ok(Task::new(run)))
-        })
+        self.pool.poll_begin(cx).map(|group| Some(Ok(Task::new(group))))
     }
 
     fn poll_close(
@@ -96,7 +103,7 @@ impl Backend for Claims {
 }
 
 impl BackendConfig for Claims {
-    type Args = Box<Run>;
+    type Args = Group;
     type Id = u64;
     type Kind = Ephemeral;
     type Config = ();
@@ -117,7 +124,7 @@ struct Perform {
     performer: Arc<Performer>,
 }
 
-impl Service<Task<Box<Run>>> for Perform {
+impl Service<Task<Group>> for Perform {
     type Response = ();
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<(), Infallible>> + Send>>;
@@ -127,8 +134,8 @@ impl Service<Task<Box<Run>>> for Perform {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, task: Task<Box<Run>>) -> Self::Future {
-        let performing = Arc::clone(&self.performer).perform(*task.args);
+    fn call(&mut self, task: Task<Group>) -> Self::Future {
+        let performing = Arc::clone(&self.performer).perform(task.args);
         Box::pin(async move {
             performing.await;
             Ok(())

@@ -34,40 +34,36 @@ impl<T> Buffer<T> {
         self.lock().runs.len()
     }
 
-    /// Adds a run, or gives it back when the buffer is closed.
-    pub(super) fn push(&self, run: T) -> Result<(), T> {
+    /// Adds runs, or gives them back when the buffer is closed.
+    pub(super) fn push(&self, runs: Vec<T>) -> Result<(), Vec<T>> {
         let mut inner = self.lock();
         if inner.closed {
-            return Err(run);
+            return Err(runs);
         }
-        inner.runs.push_back(run);
+        inner.runs.extend(runs);
         if let Some(reader) = inner.reader.take() {
             reader.wake();
         }
         Ok(())
     }
 
-    /// The next run, which takes a slot. A closed buffer stays pending: a backend that ends hangs its
-    /// apalis worker.
-    pub(super) fn poll_pop(&self, cx: &Context<'_>) -> Poll<T> {
+    /// The next runs, which take a slot each; one at least, and not more than `most`. A closed buffer stays
+    /// pending: a backend that ends hangs its apalis worker.
+    pub(super) fn poll_take(&self, most: usize, cx: &Context<'_>) -> Poll<Vec<T>> {
         let mut inner = self.lock();
-        let run = if inner.free > 0 { inner.runs.pop_front() } else { None };
-        match run {
-            Some(run) => {
-                inner.free -= 1;
-                Poll::Ready(run)
-            }
-            None => {
-                inner.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        let count = inner.runs.len().min(inner.free).min(most);
+        if count == 0 {
+            inner.reader = Some(cx.waker().clone());
+            return Poll::Pending;
         }
+        inner.free -= count;
+        Poll::Ready(inner.runs.drain(..count).collect())
     }
 
-    /// The slot of a run is free again.
-    pub(super) fn free_slot(&self) {
+    /// The slots of so many runs are free again.
+    pub(super) fn free_slots(&self, count: usize) {
         let mut inner = self.lock();
-        inner.free += 1;
+        inner.free += count;
         if let Some(reader) = inner.reader.take() {
             reader.wake();
         }
@@ -101,14 +97,24 @@ mod tests {
     async fn a_run_waits_for_a_slot() {
         let buffer = Buffer::new(1);
         let waker = Waker::noop();
-        let poll = || buffer.poll_pop(&Context::from_waker(waker));
-        buffer.push(1).unwrap();
-        buffer.push(2).unwrap();
-        assert_eq!((poll(), poll(), buffer.len()), (Poll::Ready(1), Poll::Pending, 1));
-        buffer.free_slot();
-        assert_eq!((poll(), buffer.len()), (Poll::Ready(2), 0));
-        buffer.push(3).unwrap();
+        let poll = || buffer.poll_take(9, &Context::from_waker(waker));
+        buffer.push(vec![1, 2]).unwrap();
+        assert_eq!((poll(), poll(), buffer.len()), (Poll::Ready(vec![1]), Poll::Pending, 1));
+        buffer.free_slots(1);
+        assert_eq!((poll(), buffer.len()), (Poll::Ready(vec![2]), 0));
+        buffer.push(vec![3]).unwrap();
         assert_eq!((poll(), buffer.take_all()), (Poll::Pending, [3].into()));
+    }
+
+    #[test]
+    fn runs_are_taken_in_their_order_and_not_too_many() {
+        let buffer = Buffer::new(4);
+        let poll = || buffer.poll_take(3, &Context::from_waker(Waker::noop()));
+        buffer.push((1..=9).collect()).unwrap();
+        assert_eq!((poll(), poll()), (Poll::Ready(vec![1, 2, 3]), Poll::Ready(vec![4])));
+        assert_eq!((poll(), buffer.len()), (Poll::Pending, 5));
+        buffer.free_slots(4);
+        assert_eq!(poll(), Poll::Ready(vec![5, 6, 7]));
     }
 
     #[tokio::test]
@@ -116,18 +122,18 @@ mod tests {
         let buffer = Arc::new(Buffer::new(1));
         let reader = tokio::spawn({
             let buffer = Arc::clone(&buffer);
-            async move { poll_fn(|cx| buffer.poll_pop(cx)).await }
+            async move { poll_fn(|cx| buffer.poll_take(1, cx)).await }
         });
         tokio::task::yield_now().await;
-        buffer.push(7).unwrap();
-        assert_eq!(reader.await.unwrap(), 7);
+        buffer.push(vec![7]).unwrap();
+        assert_eq!(reader.await.unwrap(), [7]);
     }
 
     #[test]
     fn closing_gives_back_what_lies_there_and_what_comes_after() {
         let buffer = Buffer::new(1);
-        buffer.push(1).unwrap();
+        buffer.push(vec![1]).unwrap();
         assert_eq!(buffer.close(), [1]);
-        assert_eq!(buffer.push(2), Err(2));
+        assert_eq!(buffer.push(vec![2]), Err(vec![2]));
     }
 }

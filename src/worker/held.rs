@@ -15,13 +15,16 @@ pub(super) struct Held {
 }
 
 /// A job that is held, until this is dropped.
-pub(super) struct Share(Arc<Held>);
+pub(super) struct Share {
+    held: Arc<Held>,
+    count: usize,
+}
 
 impl Held {
-    /// One more.
-    pub(super) fn share(self: &Arc<Self>) -> Share {
-        self.count.fetch_add(1, SeqCst);
-        Share(Arc::clone(self))
+    /// So many more.
+    pub(super) fn shares(self: &Arc<Self>, count: usize) -> Vec<Share> {
+        self.count.fetch_add(count, SeqCst);
+        (0..count).map(|_| Share { held: Arc::clone(self), count: 1 }).collect()
     }
 
     pub(super) fn count(&self) -> usize {
@@ -46,9 +49,44 @@ impl Held {
     }
 }
 
+impl Share {
+    /// Gives shares back: whoever waits is woken once for all that lie beside others of the same kind.
+    pub(super) fn give_back(shares: impl IntoIterator<Item = Self>) {
+        let mut all: Option<Self> = None;
+        for mut share in shares {
+            match &mut all {
+                Some(all) if Arc::ptr_eq(&all.held, &share.held) => {
+                    all.count += std::mem::take(&mut share.count);
+                }
+                _ => all = Some(share),
+            }
+        }
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, SeqCst);
-        self.0.look();
+        if self.count > 0 {
+            self.held.count.fetch_sub(self.count, SeqCst);
+            self.held.look();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_given_back_one_by_one_and_together() {
+        let (one, other) = (Arc::new(Held::default()), Arc::new(Held::default()));
+        let mut shares = one.shares(3);
+        shares.extend(other.shares(2));
+        shares.extend(one.shares(1));
+        assert_eq!((one.count(), other.count()), (4, 2));
+        shares.remove(0);
+        assert_eq!((one.count(), other.count()), (3, 2));
+        Share::give_back(shares);
+        assert_eq!((one.count(), other.count()), (0, 0));
     }
 }

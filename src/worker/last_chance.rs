@@ -23,6 +23,9 @@ pub(super) struct LastChance {
 /// The place, while a job has it; free again when this is dropped.
 pub(super) type Place = OwnedSemaphorePermit;
 
+/// A job that may begin, with the place where that is needed.
+pub(super) type Ready = (Box<Claimed>, Option<Place>);
+
 impl LastChance {
     pub(super) fn new(max_crashes: u32) -> Self {
         Self { max_crashes, place: Arc::new(Semaphore::new(1)) }
@@ -30,13 +33,13 @@ impl LastChance {
 
     /// Which of these jobs may begin, one of them with the place where that is needed, and which must
     /// be put off.
-    pub(super) fn sort(&self, jobs: Vec<Claimed>) -> (Vec<(Claimed, Option<Place>)>, Vec<Claimed>) {
+    pub(super) fn sort(&self, jobs: Vec<Claimed>) -> (Vec<Ready>, Vec<Claimed>) {
         let (mut now, mut later) = (Vec::with_capacity(jobs.len()), Vec::new());
         for job in jobs {
             if !self.concerns(&job) {
-                now.push((job, None));
+                now.push((Box::new(job), None));
             } else if let Ok(place) = Arc::clone(&self.place).try_acquire_owned() {
-                now.push((job, Some(place)));
+                now.push((Box::new(job), Some(place)));
             } else {
                 later.push(job);
             }

@@ -27,7 +27,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::perform::QueueClock;
 use self::{
-    last_chance::LastChance, leases::Leases, perform::Performer, pool::Pool, settle::Settler,
+    last_chance::LastChance,
+    leases::Leases,
+    perform::{Performer, QueueProgress},
+    pool::Pool,
+    settle::Settler,
 };
 use crate::{callback::Teller, config::Ranges, queue::Queue};
 
@@ -141,15 +145,10 @@ impl Workers {
         background.spawn(teller.clone().run(drained.clone()));
         Performer {
             queue: Arc::clone(&self.queue),
+            progress: Arc::new(QueueProgress(Arc::clone(&self.queue))),
             catalogue: self.catalogue.clone(),
             ports: Arc::clone(&self.ports),
-            settler: Settler::start(
-                Arc::clone(&self.queue),
-                leases.clone(),
-                teller,
-                background,
-                drained.clone(),
-            ),
+            settler: Settler::start(Arc::clone(&self.queue), teller, background, drained.clone()),
             leases,
             last_chance: LastChance::new(self.config.max_crashes),
             max_crashes: self.config.max_crashes,

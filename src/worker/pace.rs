@@ -23,12 +23,14 @@ impl Pace {
         Self(Mutex::new(Seen { last: now, mean: LONGEST }))
     }
 
-    /// A run has ended.
-    pub(super) fn ended(&self, now: Instant) {
+    /// So many runs have ended since the last time, one at least.
+    pub(super) fn ended(&self, count: usize, now: Instant) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let interval = now.saturating_duration_since(seen.last).min(LONGEST);
+        let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let interval = now.saturating_duration_since(seen.last).min(LONGEST) / count;
+        let kept = (1.0 - WEIGHT).powf(f64::from(count));
         seen.last = now;
-        seen.mean = seen.mean.mul_f64(1.0 - WEIGHT) + interval.mul_f64(WEIGHT);
+        seen.mean = seen.mean.mul_f64(kept) + interval.mul_f64(1.0 - kept);
     }
 
     /// How many runs will end within so long, if they go on as they did.
@@ -64,7 +66,7 @@ mod tests {
         let pace = Pace::new(now);
         for _ in 0..200 {
             now += MS;
-            pace.ended(now);
+            pace.ended(1, now);
         }
         let soon = pace.within(MS * 20, now);
         assert!((15..=20).contains(&soon), "{soon}");
@@ -74,9 +76,22 @@ mod tests {
         // After a rest it is soon as it was.
         now += Duration::from_secs(600);
         for _ in 0..60 {
-            pace.ended(now);
+            pace.ended(1, now);
             now += MS;
         }
         assert!(pace.within(MS * 20, now) >= 10);
+    }
+
+    #[test]
+    fn runs_that_end_together_count_as_if_they_ended_one_by_one() {
+        let now = Instant::now();
+        let (together, single) = (Pace::new(now), Pace::new(now));
+        for group in 1..=20 {
+            together.ended(10, now + MS * 10 * group);
+            (1..=10).for_each(|one| single.ended(1, now + MS * (10 * (group - 1) + one)));
+        }
+        let soon = |pace: &Pace| pace.within(MS * 20, now + MS * 200);
+        assert!((15..=20).contains(&soon(&together)), "{}", soon(&together));
+        assert!(soon(&together).abs_diff(soon(&single)) <= 1);
     }
 }

@@ -50,11 +50,13 @@ pub(super) fn words() -> String {
 /// Runs a job's code, whose panics are hushed.
 pub(super) async fn hushed<F: Future>(work: F) -> F::Output {
     let mut work = pin!(work);
-    poll_fn(|cx| {
-        let _in_job = InJob::begin();
-        work.as_mut().poll(cx)
-    })
-    .await
+    poll_fn(|cx| hush_step(|| work.as_mut().poll(cx))).await
+}
+
+/// The same for a step that does not wait.
+pub(super) fn hush_step<T>(step: impl FnOnce() -> T) -> T {
+    let _in_job = InJob::begin();
+    step()
 }
 
 /// While this lives, the code of a job runs on this thread.

@@ -1,22 +1,27 @@
 //! Performing a job: decode, run, judge, settle.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    task::{self, Poll, Waker},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use jobs::contract::{
     Catalogue, Context, Cursor, End, Facts, Fault, Kind, Moment, Outcome, Ports, Retry, RunInfo,
-    Runnable, Verdict, judge,
+    Verdict, judge,
     ports::{Clock, Progress},
 };
-use tokio::sync::oneshot;
 
 use super::{
     held::Share,
     last_chance::{LastChance, PUT_OFF},
-    leases::Leases,
+    leases::{Kept, Leases},
     panics,
-    run::{Interrupt, Run},
+    pool::Slots,
+    run::{Group, Interrupt, Run},
     settle::{Ended, Settler},
 };
 use crate::queue::{Claimed, LeaseRef, Queue};
@@ -28,6 +33,7 @@ const UNKNOWN_KIND: Facing =
 /// Performs the jobs of all pools.
 pub(super) struct Performer {
     pub(super) queue: Arc<dyn Queue>,
+    pub(super) progress: Arc<dyn Progress>,
     pub(super) catalogue: Catalogue,
     pub(super) ports: Arc<Ports>,
     pub(super) leases: Leases,
@@ -43,66 +49,152 @@ struct Facing {
     patience: Duration,
 }
 
+/// A job's code at work.
+struct Work {
+    outcome: BoxFuture<'static, Outcome>,
+    ctx: Arc<Context>,
+    timeout: Duration,
+}
+
+/// How far a run came that did not wait.
+enum Step {
+    /// To its end; whether it touched nothing outside.
+    Over(End, bool),
+    /// It waits.
+    Waits(Work),
+}
+
 impl Performer {
-    /// Takes a run from its claim to its verdict, and hands that in.
-    pub(super) async fn perform(self: Arc<Self>, run: Run) {
-        let Run { job, interrupt, share, place, slot } = run;
-        let kind = self.catalogue.find(&job.kind);
-        let facing = kind.map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
-        // A panic that left this future would take every other run of the pool with it, so the net
-        // is around all of the kind's code: decoding, running inline, and being dropped.
-        let begun = panics::hushed(self.begin(kind, &job, interrupt));
-        let ended = AssertUnwindSafe(begun).catch_unwind().await;
+    /// Takes runs from their claims to their verdicts, and hands these in.
+    ///
+    /// A run of a kind that waits has a task of its own, and so has one that waits although its kind
+    /// does not. The others are over before this waits for the first time.
+    pub(super) async fn perform(self: Arc<Self>, group: Group) {
+        let Group { runs, mut slots } = group;
+        let (mut over, mut apart) = (Vec::with_capacity(runs.len()), Vec::new());
+        for run in runs {
+            match self.at_once(run) {
+                Ok(ended) => over.push(ended),
+                Err((run, work)) => {
+                    let going_on = Arc::clone(&self).go_on(run, work, slots.one());
+                    apart.push(tokio::spawn(going_on));
+                }
+            }
+        }
+        drop(slots);
+        self.end(over);
+        for run in apart {
+            // It has handed its verdict in by itself; there is none when the process ends around it.
+            let _ = run.await;
+        }
+    }
+
+    /// Gives jobs back that were claimed and never begun.
+    pub(super) fn give_back(&self, runs: impl IntoIterator<Item = Run>) {
+        let given_back = |run| {
+            let Run { job, kept, share, place } = run;
+            let (verdict, kept) = (Verdict::Release, Some(kept));
+            Ended { job, verdict, refund: true, kept, share, place }
+        };
+        self.end(runs.into_iter().map(given_back).collect());
+    }
+
+    /// Puts jobs off that were claimed while another one has its last chance; their shares are given back
+    /// when that is stored.
+    pub(super) fn put_off(&self, jobs: impl IntoIterator<Item = (Claimed, Share)>) {
+        let until = self.queue.now().plus(PUT_OFF);
+        let put_off = |(job, share)| {
+            let why = "another job that may have ended its workers runs first".to_owned();
+            let verdict = Verdict::SnoozeJob { until, why };
+            Ended { job: Box::new(job), verdict, refund: true, kept: None, share, place: None }
+        };
+        self.end(jobs.into_iter().map(put_off).collect());
+    }
+
+    /// Performs a run as far as that is possible without waiting; not at all when its kind waits.
+    fn at_once(&self, run: Run) -> Result<Ended, (Run, Option<Work>)> {
+        let kind = self.catalogue.find(&run.job.kind);
+        if kind.is_some_and(|kind| kind.waits) {
+            return Err((run, None));
+        }
+        // A panic that left this would take every other run of the pool with it, so the net is around
+        // all of the kind's code: decoding, running, and being dropped.
+        let step = || panics::hush_step(|| self.first_step(kind, &run));
+        match panic::catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Step::Over(end, untouched)) => Ok(self.judged(run, kind, end, untouched)),
+            Ok(Step::Waits(work)) => Err((run, Some(work))),
+            Err(_) => Ok(self.judged(run, kind, End::Panicked(panics::words()), false)),
+        }
+    }
+
+    fn first_step(&self, kind: Option<&Kind>, run: &Run) -> Step {
+        let mut work = match self.work(kind, &run.job) {
+            Ok(work) => work,
+            Err(words) => return Step::Over(End::Undecodable(words), true),
+        };
+        // What was called off before it began does not begin.
+        let end = if let Some(why) = run.kept.called_off() {
+            called_off(why)
+        } else {
+            // Whoever polls it again is woken: nobody has to be for this step.
+            let mut cx = task::Context::from_waker(Waker::noop());
+            let step = || work.outcome.as_mut().poll(&mut cx);
+            match panic::catch_unwind(AssertUnwindSafe(step)) {
+                Ok(Poll::Ready(outcome)) => End::Said(outcome),
+                Ok(Poll::Pending) => return Step::Waits(work),
+                Err(_) => End::Panicked(panics::words()),
+            }
+        };
+        Step::Over(end, work.ctx.has_touched_nothing())
+    }
+
+    /// Performs a run in a task of its own, from its first or second step on.
+    async fn go_on(self: Arc<Self>, run: Run, work: Option<Work>, slot: Slots) {
+        let kind = self.catalogue.find(&run.job.kind);
+        let going_on = panics::hushed(self.to_its_end(kind, &run, work));
+        let ended = AssertUnwindSafe(going_on).catch_unwind().await;
+        // Its words are with the thread on which it panicked.
         let (end, untouched) = ended.unwrap_or_else(|_| (End::Panicked(panics::words()), false));
         drop(slot);
-        let verdict = judge(end, &self.facts(&job, facing));
-        let refund = untouched || gives_back(&verdict);
-        self.end(Ended { job, verdict, refund, share, place });
+        let ended = self.judged(run, kind, end, untouched);
+        self.end(vec![ended]);
     }
 
-    /// Gives a job back that was claimed and never begun.
-    pub(super) fn give_back(&self, run: Run) {
-        let Run { job, share, place, .. } = run;
-        self.end(Ended { job, verdict: Verdict::Release, refund: true, share, place });
-    }
-
-    /// Puts a job off that was claimed while another one has its last chance; `share` is given back when
-    /// that is stored.
-    pub(super) fn put_off(&self, job: Claimed, share: Share) {
-        let until = self.queue.now().plus(PUT_OFF);
-        let why = "another job that may have ended its workers runs first".to_owned();
-        let verdict = Verdict::SnoozeJob { until, why };
-        self.end(Ended { job, verdict, refund: true, share, place: None });
-    }
-
-    /// Decodes and runs the job, in a task of its own if it waits, and says how that ended and whether
-    /// the run touched nothing outside.
-    async fn begin(
-        &self,
-        kind: Option<&Kind>,
-        job: &Claimed,
-        interrupt: oneshot::Receiver<Interrupt>,
-    ) -> (End, bool) {
-        let (kind, runnable) = match decode(kind, job) {
-            Ok(decoded) => decoded,
+    /// How a run ended, and whether it touched nothing outside.
+    async fn to_its_end(&self, kind: Option<&Kind>, run: &Run, work: Option<Work>) -> (End, bool) {
+        let work = match work.map_or_else(|| self.work(kind, &run.job), Ok) {
+            Ok(work) => work,
             Err(words) => return (End::Undecodable(words), true),
         };
-        let progress = Arc::new(QueueProgress { queue: Arc::clone(&self.queue), lease: job.lease });
-        let ctx = Arc::new(Context::new(run_info(job), Arc::clone(&self.ports), progress));
-        let work = runnable.perform(Arc::clone(&ctx));
-        let guarded = guard(work, kind.timeout, interrupt);
-        let end = if kind.waits {
-            let running = AssertUnwindSafe(panics::hushed(guarded)).catch_unwind();
-            // Its words are with the thread on which it panicked.
-            let caught = async { running.await.unwrap_or_else(|_| End::Panicked(panics::words())) };
-            tokio::spawn(caught).await.unwrap_or_else(|_| End::Panicked(panics::words()))
-        } else {
-            guarded.await
-        };
+        let Work { outcome, ctx, timeout } = work;
+        let guarded = AssertUnwindSafe(guard(outcome, timeout, &run.kept)).catch_unwind();
+        let end = guarded.await.unwrap_or_else(|_| End::Panicked(panics::words()));
         (end, ctx.has_touched_nothing())
     }
 
-    fn facts(&self, job: &Claimed, facing: Facing) -> Facts {
+    /// Decodes a job and makes it ready to run.
+    fn work(&self, kind: Option<&Kind>, job: &Claimed) -> Result<Work, String> {
+        let kind = kind.ok_or_else(|| format!("this worker knows no kind {:?}", job.kind))?;
+        let runnable = kind.decode(&job.payload)?;
+        let (ports, progress) = (Arc::clone(&self.ports), Arc::clone(&self.progress));
+        let ctx = Arc::new(Context::new(run_info(job), ports, progress));
+        Ok(Work { outcome: runnable.perform(Arc::clone(&ctx)), ctx, timeout: kind.timeout })
+    }
+
+    /// Judges how a run ended.
+    fn judged(&self, run: Run, kind: Option<&Kind>, end: End, untouched: bool) -> Ended {
+        let Run { job, kept, share, place } = run;
+        let verdict = match end {
+            // Most runs, and all that is to be known of them.
+            End::Said(Ok(done)) => done.into(),
+            end => judge(end, &self.facts(&job, kind)),
+        };
+        let refund = untouched || gives_back(&verdict);
+        Ended { job, verdict, refund, kept: Some(kept), share, place }
+    }
+
+    fn facts(&self, job: &Claimed, kind: Option<&Kind>) -> Facts {
+        let facing = kind.map_or(UNKNOWN_KIND, |k| Facing { retry: k.retry, patience: k.patience });
         Facts {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
@@ -118,31 +210,22 @@ impl Performer {
         }
     }
 
-    fn end(&self, ended: Ended) {
-        if ended.verdict == Verdict::Nothing {
-            let lease = ended.job.lease;
-            self.leases.forget([lease]);
-            tracing::warn!(job.id = %lease.id, "the lease was lost; nothing is written");
-            return;
+    fn end(&self, mut ended: Vec<Ended>) {
+        ended.retain(|Ended { job, verdict, .. }| {
+            let is_lost = *verdict == Verdict::Nothing;
+            if is_lost {
+                tracing::warn!(job.id = %job.lease.id, "the lease was lost; nothing is written");
+            }
+            !is_lost
+        });
+        if !ended.is_empty() {
+            self.settler.hand_in(ended);
         }
-        self.settler.hand_in(ended);
     }
 }
 
-fn decode<'a>(
-    kind: Option<&'a Kind>,
-    job: &Claimed,
-) -> Result<(&'a Kind, Box<dyn Runnable>), String> {
-    let kind = kind.ok_or_else(|| format!("this worker knows no kind {:?}", job.kind))?;
-    Ok((kind, kind.decode(&job.payload)?))
-}
-
 /// Runs `work` until it ends, panics, takes too long or is called off; then it is dropped.
-async fn guard(
-    work: BoxFuture<'static, Outcome>,
-    timeout: Duration,
-    interrupt: oneshot::Receiver<Interrupt>,
-) -> End {
+async fn guard(work: BoxFuture<'static, Outcome>, timeout: Duration, kept: &Kept) -> End {
     let caught = AssertUnwindSafe(work).catch_unwind();
     // Made when it is first waited for: a run that does not wait needs no timer.
     let too_long = async { tokio::time::sleep(timeout).await };
@@ -150,16 +233,20 @@ async fn guard(
         // In this order: what was called off before it began does not begin, and what has ended has
         // ended, however late it is looked at.
         biased;
-        Ok(why) = interrupt => match why {
-            Interrupt::Cancel => End::CancelRequested,
-            Interrupt::Lost => End::LeaseLost,
-            Interrupt::Stop => End::Stopped,
-        },
+        why = kept.until_called_off() => called_off(why),
         ended = caught => match ended {
             Ok(outcome) => End::Said(outcome),
             Err(_) => End::Panicked(panics::words()),
         },
         () = too_long => End::TimedOut(timeout),
+    }
+}
+
+fn called_off(why: Interrupt) -> End {
+    match why {
+        Interrupt::Cancel => End::CancelRequested,
+        Interrupt::Lost => End::LeaseLost,
+        Interrupt::Stop => End::Stopped,
     }
 }
 
@@ -186,16 +273,14 @@ fn gives_back(verdict: &Verdict) -> bool {
     )
 }
 
-/// A job's progress, stored with the job.
-struct QueueProgress {
-    queue: Arc<dyn Queue>,
-    lease: LeaseRef,
-}
+/// The progress of jobs, stored with them.
+pub(super) struct QueueProgress(pub(super) Arc<dyn Queue>);
 
 #[async_trait]
 impl Progress for QueueProgress {
-    async fn checkpoint(&self, _run: &RunInfo, cursor: &Cursor) -> Result<(), Fault> {
-        match self.queue.checkpoint(&self.lease, cursor).await {
+    async fn checkpoint(&self, run: &RunInfo, cursor: &Cursor) -> Result<(), Fault> {
+        let lease = LeaseRef { id: run.job, fence: run.fence };
+        match self.0.checkpoint(&lease, cursor).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::transient("lease_lost", "the job belongs to another worker")),
             Err(error) => Err(Fault::transient("queue_unavailable", error.to_string())),

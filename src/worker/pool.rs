@@ -7,6 +7,7 @@
 
 use std::{
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -15,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     WorkerConfig,
     buffer::Buffer,
-    held::{Held, Share},
+    held::Held,
     pace::Pace,
     perform::Performer,
-    run::Run,
+    run::{Group, Run},
 };
 use crate::queue::{Ask, Claimed, Claims, QueueError};
 
-/// Jobs claimed in one call.
+/// Jobs claimed in one call, and runs that begin together at most.
 const BATCH: usize = 100;
 /// Jobs claimed ahead at most, and within how long they must be expected to begin.
 const AHEAD: usize = 64;
@@ -45,16 +46,29 @@ pub(super) struct Pool {
     pace: Pace,
     performer: Arc<Performer>,
     /// Claimed and not begun; it hands on what has a slot.
-    pub(super) buffer: Buffer<Box<Run>>,
+    buffer: Buffer<Run>,
 }
 
-/// A slot that a run takes; free again when this is dropped.
-pub(super) struct Slot(Arc<Pool>);
+/// Slots that runs have; free again when this is dropped.
+pub(super) struct Slots {
+    pool: Arc<Pool>,
+    count: usize,
+}
 
-impl Drop for Slot {
+impl Slots {
+    /// One of them, for a run that goes on by itself.
+    pub(super) fn one(&mut self) -> Self {
+        self.count -= 1;
+        Self { pool: Arc::clone(&self.pool), count: 1 }
+    }
+}
+
+impl Drop for Slots {
     fn drop(&mut self) {
-        self.0.pace.ended(Instant::now());
-        self.0.buffer.free_slot();
+        if self.count > 0 {
+            self.pool.pace.ended(self.count, Instant::now());
+            self.pool.buffer.free_slots(self.count);
+        }
     }
 }
 
@@ -82,11 +96,14 @@ impl Pool {
         format!("{}/{}", self.worker, self.queue)
     }
 
-    /// What a run that leaves the buffer takes.
-    pub(super) fn slot(self: &Arc<Self>) -> Slot {
-        // There may be room for others in the buffer now.
-        self.held.look();
-        Slot(Arc::clone(self))
+    /// The next runs that can begin.
+    pub(super) fn poll_begin(self: &Arc<Self>, cx: &Context<'_>) -> Poll<Group> {
+        self.buffer.poll_take(BATCH, cx).map(|runs| {
+            // There may be room for others in the buffer now.
+            self.held.look();
+            let slots = Slots { pool: Arc::clone(self), count: runs.len() };
+            Group { runs, slots }
+        })
     }
 
     /// Fills free slots until `shutdown`, then gives back what has not begun.
@@ -136,10 +153,8 @@ impl Pool {
         }
     }
 
-    fn give_back(&self, runs: impl IntoIterator<Item = Box<Run>>) {
-        for run in runs {
-            self.performer.give_back(*run);
-        }
+    fn give_back(&self, runs: impl IntoIterator<Item = Run>) {
+        self.performer.give_back(runs);
     }
 
     async fn claim(&self, room: usize) -> Result<Claims, QueueError> {
@@ -154,30 +169,29 @@ impl Pool {
 
     /// Hands claimed jobs on; when there were none, waits until there may be.
     async fn fill(&self, claims: Claims, shutdown: &CancellationToken) {
-        let nothing = claims.jobs.is_empty();
-        let (now, later) = self.performer.last_chance.sort(claims.jobs);
-        self.put_off(later).await;
-        let interrupts = self.performer.leases.watch(now.iter().map(|(job, _)| job.lease));
-        for ((job, place), interrupt) in now.into_iter().zip(interrupts) {
-            let share = self.held.share();
-            let run = Box::new(Run { job, interrupt, share, place, slot: None });
-            if let Err(run) = self.buffer.push(run) {
-                self.performer.give_back(*run);
-            }
-        }
-        if nothing {
+        if claims.jobs.is_empty() {
             let arrival = self.performer.queue.wait(&self.queue, claims.seen, claims.next_at);
             let _ = shutdown.run_until_cancelled(arrival).await;
+            return;
+        }
+        let (now, later) = self.performer.last_chance.sort(claims.jobs);
+        if !later.is_empty() {
+            self.put_off(later).await;
+        }
+        let kept = self.performer.leases.watch(now.iter().map(|(job, _)| job.lease));
+        let taken = self.held.shares(now.len()).into_iter().zip(kept);
+        let runs = now.into_iter().zip(taken);
+        let run = |((job, place), (share, kept))| Run { job, kept, share, place };
+        if let Err(runs) = self.buffer.push(runs.map(run).collect()) {
+            self.give_back(runs);
         }
     }
 
     /// Puts jobs off, and returns when that is stored: what begins next may take this process with it.
     async fn put_off(&self, jobs: Vec<Claimed>) {
         let unstored: Arc<Held> = Arc::default();
-        let shares: Vec<Share> = jobs.iter().map(|_| unstored.share()).collect();
-        for (job, share) in jobs.into_iter().zip(shares) {
-            self.performer.put_off(job, share);
-        }
+        let shares = unstored.shares(jobs.len());
+        self.performer.put_off(jobs.into_iter().zip(shares));
         unstored.none().await;
     }
 }

@@ -6,13 +6,13 @@ use jobs::contract::Verdict;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{held::Share, last_chance::Place, leases::Leases};
+use super::{held::Share, last_chance::Place, leases::Kept};
 use crate::{
     callback::Teller,
     queue::{Claimed, Queue, Settled, Settlement},
 };
 
-/// Verdicts stored in one call.
+/// Verdicts after which no more are taken for one call.
 const BATCH: usize = 200;
 /// The pause after a first failure, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -21,11 +21,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A run that is over, and what it holds until its verdict is stored.
 pub(super) struct Ended {
     /// The job.
-    pub(super) job: Claimed,
+    pub(super) job: Box<Claimed>,
     /// What becomes of it.
     pub(super) verdict: Verdict,
     /// Whether what its claim drew is given back.
     pub(super) refund: bool,
+    /// Its lease, unless the job is put off before it began.
+    pub(super) kept: Option<Kept>,
     /// Its share of what its pool holds.
     pub(super) share: Share,
     /// The place of a job on its last chance.
@@ -42,28 +44,27 @@ impl Ended {
 /// Where runs hand in their verdicts.
 #[derive(Clone)]
 pub(super) struct Settler {
-    inbox: mpsc::UnboundedSender<Ended>,
+    inbox: mpsc::UnboundedSender<Vec<Ended>>,
 }
 
 impl Settler {
     /// Starts the task that stores verdicts; it ends when all is drained.
     pub(super) fn start(
         queue: Arc<dyn Queue>,
-        leases: Leases,
         teller: Teller,
         tasks: &TaskTracker,
         drained: CancellationToken,
     ) -> Self {
         // Not bounded by itself: there are never more verdicts than a pool may hold jobs.
         let (inbox, ended) = mpsc::unbounded_channel();
-        let books = Books { queue, leases, teller, drained };
+        let books = Books { queue, teller, drained };
         tasks.spawn(books.store(ended, tasks.clone()));
         Self { inbox }
     }
 
-    /// Hands a verdict in. Its lease is renewed and its job held until the queue has answered; a run
-    /// does not wait for that, so that one which only computed for a moment costs no second wake-up.
-    pub(super) fn hand_in(&self, ended: Ended) {
+    /// Hands verdicts in. Leases are renewed and jobs held until the queue has answered; a run does not
+    /// wait for that, so that one which only computed for a moment costs no second wake-up.
+    pub(super) fn hand_in(&self, ended: Vec<Ended>) {
         // Nobody takes verdicts any more when the drain was given up: leases run out then.
         let _ = self.inbox.send(ended);
     }
@@ -73,19 +74,23 @@ impl Settler {
 #[derive(Clone)]
 struct Books {
     queue: Arc<dyn Queue>,
-    leases: Leases,
     teller: Teller,
     drained: CancellationToken,
 }
 
 impl Books {
     /// Stores what comes, until all is drained.
-    async fn store(self, mut inbox: mpsc::UnboundedReceiver<Ended>, tasks: TaskTracker) {
+    async fn store(self, mut inbox: mpsc::UnboundedReceiver<Vec<Ended>>, tasks: TaskTracker) {
         let mut batch: Vec<Ended> = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
-                _ = inbox.recv_many(&mut batch, BATCH) => {}
+                Some(ended) = inbox.recv() => batch.extend(ended),
                 () = self.drained.cancelled() => return,
+            }
+            while batch.len() < BATCH
+                && let Ok(ended) = inbox.try_recv()
+            {
+                batch.extend(ended);
             }
             let answers = insist(&*self.queue, &batch, &self.drained).await;
             let left = self.close(&mut batch, answers);
@@ -111,26 +116,29 @@ impl Books {
 
     /// Takes note of what became of verdicts, and gives back those of which nobody can say yet.
     fn close(&self, batch: &mut Vec<Ended>, answers: Vec<Settled>) -> Vec<Ended> {
-        let (mut left, mut over) = (Vec::new(), Vec::with_capacity(batch.len()));
-        let mut answers = answers.into_iter();
+        let (mut left, mut shares) = (Vec::new(), Vec::with_capacity(batch.len()));
+        let (mut answers, mut is_to_be_told) = (answers.into_iter(), false);
         for ended in batch.drain(..) {
             match answers.next() {
-                Some(Settled::Unknown) => left.push(ended),
-                // None: all is drained, and leases run out.
-                answer => over.push((ended, answer)),
+                Some(Settled::Unknown) => {
+                    left.push(ended);
+                    continue;
+                }
+                Some(answer) => log(&ended, answer),
+                // All is drained, and leases run out.
+                None => {}
             }
+            is_to_be_told |= ended.job.callback;
+            let Ended { kept, share, place, .. } = ended;
+            // Its lease is renewed no longer.
+            drop((kept, place));
+            shares.push(share);
         }
-        self.leases.forget(over.iter().map(|(ended, _)| ended.job.lease));
-        if over.iter().any(|(ended, _)| ended.job.callback) {
+        if is_to_be_told {
             self.teller.wake();
         }
-        for (ended, answer) in over {
-            if let Some(answer) = answer {
-                log(&ended, answer);
-            }
-            // Only now is it held no more: what may be claimed ahead is bounded by that.
-            drop((ended.share, ended.place));
-        }
+        // Only now are they held no more: what may be claimed ahead is bounded by that.
+        Share::give_back(shares);
         left
     }
 }
@@ -140,10 +148,10 @@ fn log(ended: &Ended, answer: Settled) {
     match answer {
         Settled::Done => tracing::debug!(
             job.id = %job.lease.id,
-            job.kind = job.kind,
+            job.kind = &*job.kind,
             job.attempt = job.attempt,
             tenant = %job.tenant,
-            request.id = job.request_id,
+            request.id = &*job.request_id,
             outcome = word(verdict),
             "a run ended"
         ),

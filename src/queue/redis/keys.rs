@@ -93,15 +93,14 @@ pub(super) fn lane_of(id: &str) -> Result<LaneRef, QueueError> {
 
 /// A job's id as keys hold it: without the word that all of them begin with.
 pub(super) fn short(id: JobId) -> String {
-    id.to_string().split_off(PREFIX.len())
+    id.ulid(&mut [0; 26]).to_owned()
 }
 
 /// The job of such an id.
 pub(super) fn job_of(short: &str) -> Result<JobId, QueueError> {
-    format!("{PREFIX}{short}").parse().map_err(|e| corrupt("a job's id", e))
+    JobId::without_prefix(short)
+        .ok_or_else(|| corrupt("a job's id", format!("expected a ULID, got {short:?}")))
 }
-
-const PREFIX: &str = "job_";
 
 #[cfg(test)]
 mod tests {

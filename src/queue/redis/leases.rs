@@ -217,7 +217,7 @@ async fn take_back(
         let facts = Facts { max_crashes, ..job.facts };
         let verdict = judge(End::Vanished, &facts);
         let ending = Ending::of(verdict, facts.cancel_requested, facts.now).vanished();
-        orders.push(Order::new(job.id, job.fence, ending, false)?.if_vanished());
+        orders.push(Order::if_vanished(job.id, job.fence, ending)?);
     }
     let became = carry_out(server, shard, orders.iter()).await?;
     let taken = expired.into_iter().zip(became);

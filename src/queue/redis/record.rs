@@ -68,7 +68,7 @@ pub(super) fn job(mut fields: Fields, now: Moment) -> Result<JobRecord, QueueErr
     Ok(JobRecord {
         id: job_of(&state.id)?,
         tenant: lane.tenant,
-        kind: fixed.kind,
+        kind: (*fixed.kind).to_owned(),
         queue: lane.queue,
         lane: lane.name,
         status,
@@ -94,7 +94,7 @@ pub(super) fn job(mut fields: Fields, now: Moment) -> Result<JobRecord, QueueErr
         started_at: state.started_at.map(Moment::from_millis),
         completed_at: state.completed_at.map(Moment::from_millis),
         tags: fixed.tags,
-        request_id: fixed.request_id,
+        request_id: (*fixed.request_id).to_owned(),
         callback: fixed.callback,
         version: state.version,
     })

@@ -1,7 +1,5 @@
 //! Carrying verdicts out, each under its fence.
 
-use std::collections::HashSet;
-
 use futures::future::join_all;
 use jobs::contract::{Cause, JobId, Moment, Verdict};
 use serde::Serialize;
@@ -19,8 +17,6 @@ use crate::queue::{ParkReason, QueueError, Settled, Settlement, ending::Ending};
 
 /// Settlements that one script call carries out at most.
 const BATCH: usize = 100;
-/// What becomes of a job that completed and has no result.
-const PLAIN: &str = "C";
 /// Lanes that are looked at again for each refund, at most.
 const MOST_LANES: &str = "500";
 
@@ -30,13 +26,25 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// An ending, as the script takes it.
-#[derive(Debug, Serialize)]
+/// A verdict, as the script takes it.
+#[derive(Debug)]
 pub(super) struct Order {
-    #[serde(skip)]
     id: JobId,
-    #[serde(skip)]
     fence: u64,
+    what: What,
+}
+
+/// What becomes of the job.
+#[derive(Debug)]
+enum What {
+    /// It completed; its result (JSON), if it has one. Most do, and it takes few words.
+    Completed(Option<String>),
+    Told(Box<Told>),
+}
+
+/// An ending that takes more words.
+#[derive(Debug, Serialize)]
+struct Told {
     state: &'static str,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,13 +83,8 @@ pub(super) struct Order {
     vanished: bool,
 }
 
-impl Order {
-    pub(super) fn new(
-        id: JobId,
-        fence: u64,
-        ending: Ending,
-        refund: bool,
-    ) -> Result<Self, QueueError> {
+impl Told {
+    fn of(ending: Ending, refund: bool) -> Result<Self, QueueError> {
         let json = |cause: &Cause| serde_json::to_string(cause).map_err(|e| corrupt("a cause", e));
         let error = ending.error.as_ref().and_then(Option::as_ref).map(json).transpose()?;
         let why = ending.why.as_ref().map(|why| Cause::new("snoozed", why.as_str()));
@@ -92,8 +95,6 @@ impl Order {
             .transpose()
             .map_err(|e| corrupt("a reason for parking", e))?;
         Ok(Self {
-            id,
-            fence,
             state: ending.state,
             outcome: ending.outcome,
             run_at: ending.run_at.map(clamped),
@@ -115,6 +116,28 @@ impl Order {
             vanished: false,
         })
     }
+}
+
+impl Order {
+    /// What a verdict of now makes of a job.
+    fn of(
+        id: JobId,
+        fence: u64,
+        verdict: Verdict,
+        refund: bool,
+        now: Moment,
+    ) -> Result<Self, QueueError> {
+        if let (Verdict::Complete { result, skipped: None }, false) = (&verdict, refund) {
+            let result = (!result.is_null()).then(|| result.to_string());
+            return Ok(Self { id, fence, what: What::Completed(result) });
+        }
+        // Whether a cancel was asked for is known to the script alone.
+        Ok(Self::told(id, fence, Told::of(Ending::of(verdict, false, now), refund)?))
+    }
+
+    fn told(id: JobId, fence: u64, told: Told) -> Self {
+        Self { id, fence, what: What::Told(Box::new(told)) }
+    }
 
     /// Gives a job back that was claimed but may not run before `until`, and parks its lane: as if it
     /// had not been claimed.
@@ -127,27 +150,33 @@ impl Order {
         let ending = Ending::of(Verdict::Release, false, until);
         let reason = serde_json::to_string(&ParkReason::Limit(limit));
         let reason = reason.map_err(|e| corrupt("a reason for parking", e))?;
-        Ok(Self {
+        let told = Told {
             park_until: Some(clamped(until)),
             park_reason: Some(reason),
             unseen: true,
-            ..Self::new(id, fence, ending, true)?
-        })
+            ..Told::of(ending, true)?
+        };
+        Ok(Self::told(id, fence, told))
     }
 
-    /// What becomes of the job, in as few words as it needs: most complete.
-    fn text(&self) -> Result<String, QueueError> {
-        match &self.result {
-            Some(result) if self.done && self.skipped.is_none() && !self.refund => {
-                Ok(if result == "null" { PLAIN.to_owned() } else { format!("C{result}") })
-            }
-            _ => serde_json::to_string(self).map_err(|e| corrupt("an ending", e)),
-        }
+    /// What becomes of a job whose worker vanished, to be carried out only if the lease is over.
+    pub(super) fn if_vanished(id: JobId, fence: u64, ending: Ending) -> Result<Self, QueueError> {
+        let told = Told { vanished: true, ..Told::of(ending, false)? };
+        Ok(Self::told(id, fence, told))
     }
 
-    /// The same, to be carried out only if the lease is over.
-    pub(super) fn if_vanished(self) -> Self {
-        Self { vanished: true, ..self }
+    /// Whether it completed and has no result: then it takes no words of its own.
+    fn is_plain(&self) -> bool {
+        matches!(self.what, What::Completed(None))
+    }
+
+    /// The same for so many jobs of a bundle, of which this is the first, as the script reads it.
+    fn text(&self, count: usize) -> Result<String, QueueError> {
+        let what = match &self.what {
+            What::Completed(result) => format!("C{}", result.as_deref().unwrap_or_default()),
+            What::Told(told) => serde_json::to_string(told).map_err(|e| corrupt("an ending", e))?,
+        };
+        Ok(format!("{}{count:04}{:010}{what}", short(self.id), self.fence))
     }
 }
 
@@ -166,9 +195,7 @@ pub(super) async fn settle(
             continue;
         }
         let refund = refund || verdict == Verdict::Release;
-        // Whether a cancel was asked for is known to the script alone.
-        let ending = Ending::of(verdict, false, now);
-        orders[shard].push((index, Order::new(lease.id, fence, ending, refund)?));
+        orders[shard].push((index, Order::of(lease.id, fence, verdict, refund, now)?));
     }
     let orders = orders.into_iter().enumerate().filter(|(_, orders)| !orders.is_empty());
     let shards = join_all(orders.map(|(shard, orders)| settle_in(server, shard, orders))).await;
@@ -216,10 +243,11 @@ async fn settle_in(server: &Server, shard: usize, mut orders: Vec<(usize, Order)
     (said, failure)
 }
 
-/// The orders that one call carries out: a batch in which no job is twice.
+/// The orders that one call carries out: a batch in which no job is twice. They are sorted by their jobs.
 fn next_batch<'o>(left: &mut &'o [(usize, Order)]) -> Option<&'o [(usize, Order)]> {
-    let mut seen = HashSet::with_capacity(left.len().min(BATCH));
-    let fits = left.iter().take(BATCH).take_while(|(_, order)| seen.insert(order.id)).count();
+    let mut before = None;
+    let is_new = |(_, order): &&(usize, Order)| before.replace(order.id) != Some(order.id);
+    let fits = left.iter().take(BATCH).take_while(is_new).count();
     let (batch, rest) = left.split_at(fits);
     *left = rest;
     (!batch.is_empty()).then_some(batch)
@@ -244,8 +272,8 @@ pub(super) async fn carry_out<'o>(
     orders: impl Iterator<Item = &'o Order>,
 ) -> Result<Vec<Became>, QueueError> {
     let mut arguments = vec![MOST_LANES.to_owned()];
-    for (Run { first, count }, fence, text) in runs(orders)? {
-        arguments.push(format!("{}{count:04}{fence:010}{text}", short(first)));
+    for (first, run) in runs(orders) {
+        arguments.push(first.text(run.count)?);
     }
     let answer = server.call(&SETTLE, shard, Patience::Worker, &arguments).await?;
     let letters = text(answer)?;
@@ -253,23 +281,20 @@ pub(super) async fn carry_out<'o>(
 }
 
 /// The orders, those in one that are alike for jobs one behind the other.
-fn runs<'o>(
-    orders: impl Iterator<Item = &'o Order>,
-) -> Result<Vec<(Run, u64, String)>, QueueError> {
-    let mut runs: Vec<(Run, u64, String)> = Vec::new();
+fn runs<'o>(orders: impl Iterator<Item = &'o Order>) -> Vec<(&'o Order, Run)> {
+    let mut runs: Vec<(&Order, Run)> = Vec::new();
     for order in orders {
-        let text = order.text()?;
-        if let Some((run, fence, same)) = runs.last_mut()
-            && text == PLAIN
-            && *same == text
-            && *fence == order.fence
+        if let Some((first, run)) = runs.last_mut()
+            && first.is_plain()
+            && order.is_plain()
+            && first.fence == order.fence
             && run.takes(order.id)
         {
             continue;
         }
-        runs.push((Run { first: order.id, count: 1 }, order.fence, text));
+        runs.push((order, Run { first: order.id, count: 1 }));
     }
-    Ok(runs)
+    runs
 }
 
 fn became(letter: char) -> Result<Became, QueueError> {

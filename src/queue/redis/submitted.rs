@@ -1,8 +1,10 @@
 //! What was submitted of a job, as the scripts keep it: one text, of which they read the front
 //! (`lua/records.lua`).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use jobs::contract::{JobId, Moment, TenantId};
+use jobs::contract::{JobId, LaneName, Moment, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -27,21 +29,37 @@ const ID: std::ops::Range<usize> = 5..31;
 const MOMENT: usize = 13;
 const LENGTH: usize = 6;
 
-/// What of a job never changes and no script reads. Its names are short: there may be millions.
+/// What of a job never changes and no script reads. Its names are short: there may be millions. Jobs that
+/// are read together share texts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Fixed {
-    #[serde(rename = "k")]
-    pub(super) kind: String,
+    #[serde(rename = "k", with = "shared_text")]
+    pub(super) kind: Arc<str>,
     #[serde(rename = "n")]
     pub(super) items: u64,
     #[serde(rename = "a")]
     pub(super) max_attempts: u32,
     #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tags: Vec<String>,
-    #[serde(rename = "r")]
-    pub(super) request_id: String,
+    #[serde(rename = "r", with = "shared_text")]
+    pub(super) request_id: Arc<str>,
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) callback: Vec<String>,
+}
+
+/// Texts that several own, written as any text.
+mod shared_text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Arc::from)
+    }
 }
 
 /// What the script takes of a job: the text, and what comes behind it where the text says so.
@@ -64,11 +82,11 @@ impl Given {
         longest: usize,
     ) -> Result<Self, QueueError> {
         let fixed = Fixed {
-            kind: job.kind.clone(),
+            kind: job.kind.as_str().into(),
             items: job.total_items,
             max_attempts: job.max_attempts,
             tags: job.tags.clone(),
-            request_id: job.request_id.clone(),
+            request_id: job.request_id.as_str().into(),
             callback: job.callback.clone(),
         };
         let fixed = serde_json::to_vec(&fixed).map_err(|e| corrupt("a job", e))?;
@@ -114,11 +132,18 @@ pub(super) struct Submitted {
     pub(super) created_at: Moment,
     /// The moment at which it was first to run.
     pub(super) due_at: Moment,
-    pub(super) lane: LaneRef,
+    pub(super) lane: Lane,
     pub(super) fixed: Fixed,
     pub(super) payload: Bytes,
     /// The payload lies apart.
     apart: bool,
+}
+
+/// The lane that it was submitted to; of which queue, whoever reads it knows.
+#[derive(Clone)]
+pub(super) struct Lane {
+    pub(super) tenant: TenantId,
+    pub(super) name: LaneName,
 }
 
 impl Submitted {
@@ -174,14 +199,14 @@ impl Submitted {
 pub(super) struct Before {
     lane: Vec<u8>,
     fixed: Vec<u8>,
-    read: Option<(LaneRef, Fixed)>,
+    read: Option<(Lane, Fixed)>,
 }
 
 impl Before {
-    fn read(&mut self, lane: &[u8], fixed: &[u8]) -> Option<(LaneRef, Fixed)> {
+    fn read(&mut self, lane: &[u8], fixed: &[u8]) -> Option<(Lane, Fixed)> {
         if self.read.is_none() || self.lane != lane || self.fixed != fixed {
-            let of = lane_of(std::str::from_utf8(lane).ok()?).ok()?;
-            self.read = Some((of, serde_json::from_slice(fixed).ok()?));
+            let LaneRef { tenant, name, .. } = lane_of(std::str::from_utf8(lane).ok()?).ok()?;
+            self.read = Some((Lane { tenant, name }, serde_json::from_slice(fixed).ok()?));
             (self.lane, self.fixed) = (lane.to_vec(), fixed.to_vec());
         }
         self.read.clone()
@@ -216,17 +241,22 @@ pub(super) async fn read(
     Ok(found)
 }
 
+/// The number that these digits write; none for anything else.
 pub(super) fn number(digits: &[u8]) -> Option<i64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_i64, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(i64::from(digit))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use jobs::contract::LaneName;
-
     use super::*;
     use crate::queue::LanePolicy;
 
@@ -266,11 +296,8 @@ mod tests {
             // then
             assert_eq!(read.created_at.millis(), 1_600_000_000_000);
             assert_eq!(read.due_at.millis(), 1_700_000_000_000);
-            assert_eq!(
-                lane_id(&read.lane.queue, &read.lane.tenant, &read.lane.name),
-                "send\u{1}acme\u{1}custom:l"
-            );
-            assert_eq!((read.fixed.kind.as_str(), read.fixed.items), ("send", 3));
+            assert_eq!((read.lane.tenant, read.lane.name), (tenant, LaneName::custom("l")));
+            assert_eq!((&*read.fixed.kind, read.fixed.items), ("send", 3));
             let inside = if given.apart.is_some() { Vec::new() } else { payload.to_vec() };
             assert_eq!((read.payload.to_vec(), read.apart), (inside, length > INSIDE));
         }
@@ -296,6 +323,15 @@ mod tests {
             let text = [&[b'0'; STAMP][..], &given.text].concat();
             let read = Submitted::of(JobId::from_u128(7), text).unwrap();
             assert_eq!((read.apart, read.fixed.callback), (length > INSIDE, job.callback));
+        }
+    }
+
+    #[test]
+    fn a_number_is_digits_and_nothing_else() {
+        assert_eq!(number(b"0042"), Some(42));
+        assert_eq!(number(b"9223372036854775807"), Some(i64::MAX));
+        for wrong in ["", "-1", "+1", "1 ", "4a", "9223372036854775808"] {
+            assert_eq!(number(wrong.as_bytes()), None, "{wrong:?}");
         }
     }
 

@@ -208,7 +208,7 @@ impl Row {
         Ok(Claimed {
             lease: LeaseRef { id, fence: u64::try_from(self.fence).unwrap_or_default() },
             tenant,
-            kind: self.kind,
+            kind: self.kind.into(),
             lane,
             payload: body.into(),
             attempt: self.attempt,
@@ -218,7 +218,7 @@ impl Row {
             due_at: Moment::from_millis(self.due_at),
             lease_until,
             cursor: cursor.map_err(|e| corrupt("a cursor", e))?,
-            request_id: self.request_id,
+            request_id: self.request_id.into(),
             callback: self.callback,
         })
     }

@@ -1,6 +1,6 @@
 //! Jobs on their way through a worker, and what operators do to them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jobs::contract::{Cursor, JobId, LaneName, Moment, TenantId, Verdict};
@@ -47,7 +47,7 @@ pub struct Claimed {
     /// Whose job it is.
     pub tenant: TenantId,
     /// The wire name of its kind.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// The lane it came from.
     pub lane: LaneName,
     /// The payload, JSON.
@@ -67,7 +67,7 @@ pub struct Claimed {
     /// Where an earlier run had got to.
     pub cursor: Option<Cursor>,
     /// The request that submitted it.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Whether somebody is to be told of its end.
     pub callback: bool,
 }
