@@ -3,7 +3,10 @@
 //! Counting costs next to nothing until [`install`] is called. Labels come from fixed sets (kinds,
 //! routes, statuses), so that a caller cannot make series without end.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jobs::contract::Moment;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -106,11 +109,26 @@ pub fn submitted(kind: &str) {
     counter!(JOBS_SUBMITTED, "kind" => kind.to_owned()).increment(1);
 }
 
-/// Counts a run that was settled: `completed`, `retried`, `snoozed`, `failed`, `cancelled`,
-/// `released`, `lost`.
-pub fn settled(kind: &str, outcome: &'static str, took: Duration) {
-    counter!(JOBS_SETTLED, "kind" => kind.to_owned(), "outcome" => outcome).increment(1);
-    histogram!(JOB_SECONDS, "kind" => kind.to_owned()).record(took.as_secs_f64());
+/// A run that was settled.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The wire name of the job's kind.
+    pub kind: Arc<str>,
+    /// `completed`, `skipped`, `retried`, `snoozed`, `failed`, `cancelled`, `released` or `lost`.
+    pub outcome: &'static str,
+    /// From its first step to its end.
+    pub took: Duration,
+}
+
+/// Counts runs; those one behind the other that are alike share one look for where they are counted.
+pub fn settled(runs: &[Settled]) {
+    for alike in runs.chunk_by(|a, b| a.outcome == b.outcome && a.kind == b.kind) {
+        let Settled { kind, outcome, .. } = &alike[0];
+        counter!(JOBS_SETTLED, "kind" => Arc::clone(kind), "outcome" => *outcome)
+            .increment(alike.len() as u64);
+        let seconds = histogram!(JOB_SECONDS, "kind" => Arc::clone(kind));
+        alike.iter().for_each(|run| seconds.record(run.took.as_secs_f64()));
+    }
 }
 
 /// What the queue counts, in Prometheus' text format.

@@ -16,6 +16,7 @@ mod pace;
 mod panics;
 mod perform;
 mod pool;
+mod ports;
 mod run;
 mod settle;
 
@@ -25,12 +26,9 @@ use jobs::contract::{Catalogue, Ports};
 use serde::Deserialize;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::perform::QueueClock;
+pub use self::ports::QueueClock;
 use self::{
-    last_chance::LastChance,
-    leases::Leases,
-    perform::{Performer, QueueProgress},
-    pool::Pool,
+    last_chance::LastChance, leases::Leases, perform::Performer, pool::Pool, ports::QueueProgress,
     settle::Settler,
 };
 use crate::{callback::Teller, config::Ranges, queue::Queue};

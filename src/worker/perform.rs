@@ -2,17 +2,16 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
+    slice,
     sync::Arc,
     task::{self, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use jobs::contract::{
-    Catalogue, Context, Cursor, End, Facts, Fault, Kind, Moment, Outcome, Ports, Retry, RunInfo,
-    Verdict, judge,
-    ports::{Clock, Progress},
+    Catalogue, Context, End, Facts, Kind, Outcome, Ports, Retry, RunInfo, Verdict, judge,
+    ports::Progress,
 };
 
 use super::{
@@ -22,9 +21,12 @@ use super::{
     panics,
     pool::Slots,
     run::{Group, Interrupt, Run},
-    settle::{Ended, Settler},
+    settle::{Ended, LOST, Settler},
 };
-use crate::queue::{Claimed, LeaseRef, Queue};
+use crate::{
+    queue::{Claimed, Queue},
+    telemetry::metrics,
+};
 
 /// What a job whose kind nobody here knows is judged by.
 const UNKNOWN_KIND: Facing =
@@ -94,7 +96,7 @@ impl Performer {
         let given_back = |run| {
             let Run { job, kept, share, place } = run;
             let (verdict, kept) = (Verdict::Release, Some(kept));
-            Ended { job, verdict, refund: true, kept, share, place }
+            Ended { job, verdict, refund: true, kept, share, place, took: None }
         };
         self.end(runs.into_iter().map(given_back).collect());
     }
@@ -106,7 +108,8 @@ impl Performer {
         let put_off = |(job, share)| {
             let why = "another job that may have ended its workers runs first".to_owned();
             let verdict = Verdict::SnoozeJob { until, why };
-            Ended { job: Box::new(job), verdict, refund: true, kept: None, share, place: None }
+            let (job, took) = (Box::new(job), None);
+            Ended { job, verdict, refund: true, kept: None, share, place: None, took }
         };
         self.end(jobs.into_iter().map(put_off).collect());
     }
@@ -119,11 +122,11 @@ impl Performer {
         }
         // A panic that left this would take every other run of the pool with it, so the net is around
         // all of the kind's code: decoding, running, and being dropped.
-        let step = || panics::hush_step(|| self.first_step(kind, &run));
+        let (began, step) = (Instant::now(), || panics::hush_step(|| self.first_step(kind, &run)));
         match panic::catch_unwind(AssertUnwindSafe(step)) {
-            Ok(Step::Over(end, untouched)) => Ok(self.judged(run, kind, end, untouched)),
+            Ok(Step::Over(end, untouched)) => Ok(self.judged(run, kind, end, untouched, began)),
             Ok(Step::Waits(work)) => Err((run, Some(work))),
-            Err(_) => Ok(self.judged(run, kind, End::Panicked(panics::words()), false)),
+            Err(_) => Ok(self.judged(run, kind, End::Panicked(panics::words()), false, began)),
         }
     }
 
@@ -150,13 +153,13 @@ impl Performer {
 
     /// Performs a run in a task of its own, from its first or second step on.
     async fn go_on(self: Arc<Self>, run: Run, work: Option<Work>, slot: Slots) {
-        let kind = self.catalogue.find(&run.job.kind);
+        let (kind, began) = (self.catalogue.find(&run.job.kind), Instant::now());
         let going_on = panics::hushed(self.to_its_end(kind, &run, work));
         let ended = AssertUnwindSafe(going_on).catch_unwind().await;
         // Its words are with the thread on which it panicked.
         let (end, untouched) = ended.unwrap_or_else(|_| (End::Panicked(panics::words()), false));
         drop(slot);
-        let ended = self.judged(run, kind, end, untouched);
+        let ended = self.judged(run, kind, end, untouched, began);
         self.end(vec![ended]);
     }
 
@@ -181,8 +184,15 @@ impl Performer {
         Ok(Work { outcome: runnable.perform(Arc::clone(&ctx)), ctx, timeout: kind.timeout })
     }
 
-    /// Judges how a run ended.
-    fn judged(&self, run: Run, kind: Option<&Kind>, end: End, untouched: bool) -> Ended {
+    /// Judges how a run ended that began then.
+    fn judged(
+        &self,
+        run: Run,
+        kind: Option<&Kind>,
+        end: End,
+        untouched: bool,
+        began: Instant,
+    ) -> Ended {
         let Run { job, kept, share, place } = run;
         let verdict = match end {
             // Most runs, and all that is to be known of them.
@@ -190,7 +200,8 @@ impl Performer {
             end => judge(end, &self.facts(&job, kind)),
         };
         let refund = untouched || gives_back(&verdict);
-        Ended { job, verdict, refund, kept: Some(kept), share, place }
+        let took = Some(began.elapsed());
+        Ended { job, verdict, refund, kept: Some(kept), share, place, took }
     }
 
     fn facts(&self, job: &Claimed, kind: Option<&Kind>) -> Facts {
@@ -211,10 +222,12 @@ impl Performer {
     }
 
     fn end(&self, mut ended: Vec<Ended>) {
-        ended.retain(|Ended { job, verdict, .. }| {
-            let is_lost = *verdict == Verdict::Nothing;
+        ended.retain(|run| {
+            let is_lost = run.verdict == Verdict::Nothing;
             if is_lost {
-                tracing::warn!(job.id = %job.lease.id, "the lease was lost; nothing is written");
+                let id = run.job.lease.id;
+                tracing::warn!(job.id = %id, "the lease was lost; nothing is written");
+                run.counted(LOST).iter().for_each(|lost| metrics::settled(slice::from_ref(lost)));
             }
             !is_lost
         });
@@ -271,33 +284,4 @@ fn gives_back(verdict: &Verdict) -> bool {
             | Verdict::Release
             | Verdict::Complete { skipped: Some(_), .. }
     )
-}
-
-/// The progress of jobs, stored with them.
-pub(super) struct QueueProgress(pub(super) Arc<dyn Queue>);
-
-#[async_trait]
-impl Progress for QueueProgress {
-    async fn checkpoint(&self, run: &RunInfo, cursor: &Cursor) -> Result<(), Fault> {
-        let lease = LeaseRef { id: run.job, fence: run.fence };
-        match self.0.checkpoint(&lease, cursor).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Fault::transient("lease_lost", "the job belongs to another worker")),
-            Err(error) => Err(Fault::transient("queue_unavailable", error.to_string())),
-        }
-    }
-}
-
-/// The queue's time, for jobs: lanes, limits and jobs all live by one clock.
-pub struct QueueClock(pub Arc<dyn Queue>);
-
-#[async_trait]
-impl Clock for QueueClock {
-    fn now(&self) -> Moment {
-        self.0.now()
-    }
-
-    async fn sleep(&self, span: Duration) {
-        tokio::time::sleep(span).await;
-    }
 }

@@ -10,6 +10,7 @@ use super::{held::Share, last_chance::Place, leases::Kept};
 use crate::{
     callback::Teller,
     queue::{Claimed, Queue, Settled, Settlement},
+    telemetry::metrics,
 };
 
 /// Verdicts after which no more are taken for one call.
@@ -32,9 +33,16 @@ pub(super) struct Ended {
     pub(super) share: Share,
     /// The place of a job on its last chance.
     pub(super) place: Option<Place>,
+    /// How long it ran; none when it did not begin.
+    pub(super) took: Option<Duration>,
 }
 
 impl Ended {
+    /// The run, as it is counted.
+    pub(super) fn counted(&self, outcome: &'static str) -> Option<metrics::Settled> {
+        self.took.map(|took| metrics::Settled { kind: Arc::clone(&self.job.kind), outcome, took })
+    }
+
     fn settlement(&self) -> Settlement {
         let Self { job, verdict, refund, .. } = self;
         Settlement { lease: job.lease, verdict: verdict.clone(), refund: *refund }
@@ -118,13 +126,18 @@ impl Books {
     fn close(&self, batch: &mut Vec<Ended>, answers: Vec<Settled>) -> Vec<Ended> {
         let (mut left, mut shares) = (Vec::new(), Vec::with_capacity(batch.len()));
         let (mut answers, mut is_to_be_told) = (answers.into_iter(), false);
+        let mut counted = Vec::with_capacity(batch.len());
         for ended in batch.drain(..) {
             match answers.next() {
                 Some(Settled::Unknown) => {
                     left.push(ended);
                     continue;
                 }
-                Some(answer) => log(&ended, answer),
+                Some(answer) => {
+                    log(&ended, answer);
+                    let lost = answer == Settled::Lost;
+                    counted.extend(ended.counted(if lost { LOST } else { word(&ended.verdict) }));
+                }
                 // All is drained, and leases run out.
                 None => {}
             }
@@ -134,6 +147,7 @@ impl Books {
             drop((kept, place));
             shares.push(share);
         }
+        metrics::settled(&counted);
         if is_to_be_told {
             self.teller.wake();
         }
@@ -165,6 +179,9 @@ fn log(ended: &Ended, answer: Settled) {
     }
 }
 
+/// What a run is called whose verdict counts for nothing.
+pub(super) const LOST: &str = "lost";
+
 /// One word for a verdict, in logs and metrics.
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
@@ -176,7 +193,7 @@ fn word(verdict: &Verdict) -> &'static str {
         Verdict::Cancel => "cancelled",
         Verdict::Release => "released",
         Verdict::Rescue { .. } => "vanished",
-        Verdict::Nothing => "lost",
+        Verdict::Nothing => LOST,
     }
 }
 

@@ -107,6 +107,7 @@ macro_rules! kind {
     (@timeout "slow") => { const TIMEOUT: Duration = Duration::from_millis(30); };
     (@timeout $other:tt) => { const TIMEOUT: Duration = LONG; };
     (@waits "inline") => { const WAITS: bool = false; };
+    (@waits "counted") => { const WAITS: bool = false; };
     (@waits $other:tt) => {};
 }
 
@@ -126,6 +127,17 @@ kind!(
     Inline, "inline", |self, _ctx| {
         Presence::begin(&self.stage).end();
         Ok(Done::Finished(json!({})))
+    }
+);
+
+kind!(
+    /// Computes for a moment, and is to run again after its first attempt.
+    Counted, "counted", |self, ctx| {
+        Presence::begin(&self.stage).end();
+        match ctx.info().attempt {
+            1 => Err(Stop::Retry { cause: Cause::new("once_more", "once more"), after: None }),
+            _ => Ok(Done::Finished(json!({}))),
+        }
     }
 );
 

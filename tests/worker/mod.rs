@@ -6,10 +6,16 @@ pub(crate) mod rig;
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use jobs::contract::Job;
-use postrider::queue::{Cancelled, Status};
+use postrider::{
+    queue::{Cancelled, Status},
+    telemetry::metrics,
+};
 
 use self::{
-    kinds::{DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps, stage},
+    kinds::{
+        Counted, DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps,
+        stage,
+    },
     rig::{Rig, eventually},
 };
 use crate::support::eventually_ok;
@@ -26,6 +32,29 @@ async fn a_job_is_performed_and_its_result_is_kept() {
     assert_eq!((job.status, job.attempt), (Status::Completed, 1));
     assert_eq!(job.attempts[0].outcome.as_deref(), Some("completed"));
     workers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_counted_by_kind_and_outcome() {
+    // given somebody who counts, and jobs of a kind that nobody else runs
+    let metrics = metrics::install();
+    let rig = Rig::new("counted").await;
+    let jobs = [rig.submit::<Counted>().await, rig.submit::<Counted>().await];
+    // when they complete in their second attempt
+    let workers = rig.work();
+    for job in jobs {
+        assert_eq!(rig.finished(job).await.attempt, 2);
+    }
+    workers.stop().await;
+    // then each of their runs was counted
+    let text = metrics.render();
+    for line in [
+        "postrider_jobs_settled_total{kind=\"counted\",outcome=\"retried\"} 2\n",
+        "postrider_jobs_settled_total{kind=\"counted\",outcome=\"completed\"} 2\n",
+        "postrider_job_duration_seconds_count{kind=\"counted\"} 4\n",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

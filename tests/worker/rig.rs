@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::kinds::{
-    Comes, DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps,
+    Comes, Counted, DecodesBadly, DropsBadly, Held, Inline, Panics, Slow, Snoozes, Spawned, Steps,
 };
 pub use crate::support::eventually;
 use crate::support::{Faults, Faulty, embedded_queue, eventually_ok};
@@ -52,6 +52,7 @@ impl AtWork {
 fn catalogue() -> Catalogue {
     Catalogue::empty()
         .with::<Comes>()
+        .with::<Counted>()
         .with::<DecodesBadly>()
         .with::<DropsBadly>()
         .with::<Held>()

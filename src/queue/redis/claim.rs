@@ -8,7 +8,6 @@ use serde::Deserialize;
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
-    bundle,
     error::corrupt,
     keys::{self, job_of, outer_fence, short},
     overdue::{Overdue, SOON, Turn},
@@ -17,6 +16,7 @@ use super::{
     server::{Patience, Server},
     shared,
     submitted::{self, Submitted},
+    taken,
     wake::Wake,
 };
 use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
@@ -171,7 +171,7 @@ async fn claim_batch(
 #[derive(Default)]
 struct Answer {
     pieces: Vec<Piece>,
-    takes: Vec<bundle::Taken>,
+    takes: Vec<taken::Taken>,
 }
 
 impl Answer {
@@ -180,8 +180,8 @@ impl Answer {
         for text in fields.texts() {
             let text = text?;
             match text.as_bytes().first() {
-                Some(b'*') => answer.takes.push(bundle::Taken::read(&text[1..])?),
-                Some(b'=') => answer.pieces.push(Piece::Together(bundle::Few::read(&text[1..])?)),
+                Some(b'*') => answer.takes.push(taken::Taken::read(&text[1..])?),
+                Some(b'=') => answer.pieces.push(Piece::Together(taken::Few::read(&text[1..])?)),
                 _ => answer.pieces.push(Piece::One(Head::read(&text)?)),
             }
         }
@@ -192,7 +192,7 @@ impl Answer {
 /// One job, or some of a bundle.
 enum Piece {
     One(Head),
-    Together(bundle::Few),
+    Together(taken::Few),
 }
 
 impl Piece {
@@ -288,7 +288,7 @@ async fn met(
     server: &Server,
     shard: usize,
     pieces: Vec<Piece>,
-    takes: &[bundle::Taken],
+    takes: &[taken::Taken],
     until: Moment,
 ) -> Result<Vec<Claimed>, QueueError> {
     if pieces.is_empty() {
@@ -304,7 +304,7 @@ async fn met(
         tokio::time::sleep(PAUSE * tries).await;
     };
     let mut single = single.into_iter();
-    let mut together = bundle::Opened::of(takes, texts)?;
+    let mut together = taken::Opened::of(takes, texts)?;
     let mut claimed = Vec::new();
     for one in pieces {
         match one {
@@ -327,7 +327,7 @@ async fn read(
     server: &Server,
     shard: usize,
     pieces: &[Piece],
-    takes: &[bundle::Taken],
+    takes: &[taken::Taken],
 ) -> Result<(Vec<Submitted>, Fields), QueueError> {
     let base = server.shards.base(shard);
     let ids = pieces.iter().filter_map(|piece| match piece {

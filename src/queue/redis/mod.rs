@@ -30,6 +30,7 @@ mod server;
 mod settle;
 mod shared;
 mod submitted;
+mod taken;
 mod wake;
 
 use std::{

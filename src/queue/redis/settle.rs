@@ -5,13 +5,13 @@ use jobs::contract::{Cause, JobId, Moment, Verdict};
 use serde::Serialize;
 
 use super::{
-    bundle::Run,
     clamped,
     error::corrupt,
     keys::short,
     reply::text,
     scripts::SETTLE,
     server::{Patience, Server},
+    taken::Run,
 };
 use crate::queue::{ParkReason, QueueError, Settled, Settlement, ending::Ending};
 
