@@ -116,7 +116,7 @@ pub struct Settled {
     pub kind: Arc<str>,
     /// `completed`, `skipped`, `retried`, `snoozed`, `failed`, `cancelled`, `released` or `lost`.
     pub outcome: &'static str,
-    /// From its first step to its end.
+    /// From when it could begin to its end.
     pub took: Duration,
 }
 

@@ -75,10 +75,11 @@ impl Performer {
         let Group { runs, mut slots } = group;
         let (mut over, mut apart) = (Vec::with_capacity(runs.len()), Vec::new());
         for run in runs {
-            match self.at_once(run) {
+            let began = Instant::now();
+            match self.at_once(run, began) {
                 Ok(ended) => over.push(ended),
                 Err((run, work)) => {
-                    let going_on = Arc::clone(&self).go_on(run, work, slots.one());
+                    let going_on = Arc::clone(&self).go_on(run, work, slots.one(), began);
                     apart.push(tokio::spawn(going_on));
                 }
             }
@@ -115,18 +116,22 @@ impl Performer {
     }
 
     /// Performs a run as far as that is possible without waiting; not at all when its kind waits.
-    fn at_once(&self, run: Run) -> Result<Ended, (Run, Option<Work>)> {
+    fn at_once(&self, run: Run, began: Instant) -> Result<Ended, (Run, Option<Work>)> {
         let kind = self.catalogue.find(&run.job.kind);
         if kind.is_some_and(|kind| kind.waits) {
             return Err((run, None));
         }
         // A panic that left this would take every other run of the pool with it, so the net is around
         // all of the kind's code: decoding, running, and being dropped.
-        let (began, step) = (Instant::now(), || panics::hush_step(|| self.first_step(kind, &run)));
+        let step = || panics::hush_step(|| self.first_step(kind, &run));
         match panic::catch_unwind(AssertUnwindSafe(step)) {
             Ok(Step::Over(end, untouched)) => Ok(self.judged(run, kind, end, untouched, began)),
             Ok(Step::Waits(work)) => Err((run, Some(work))),
-            Err(_) => Ok(self.judged(run, kind, End::Panicked(panics::words()), false, began)),
+            Err(payload) => {
+                // Its drop is the job's code as well, and nobody would catch what that does.
+                std::mem::forget(payload);
+                Ok(self.judged(run, kind, End::Panicked(panics::words()), false, began))
+            }
         }
     }
 
@@ -152,12 +157,15 @@ impl Performer {
     }
 
     /// Performs a run in a task of its own, from its first or second step on.
-    async fn go_on(self: Arc<Self>, run: Run, work: Option<Work>, slot: Slots) {
-        let (kind, began) = (self.catalogue.find(&run.job.kind), Instant::now());
+    async fn go_on(self: Arc<Self>, run: Run, work: Option<Work>, slot: Slots, began: Instant) {
+        let kind = self.catalogue.find(&run.job.kind);
         let going_on = panics::hushed(self.to_its_end(kind, &run, work));
         let ended = AssertUnwindSafe(going_on).catch_unwind().await;
         // Its words are with the thread on which it panicked.
-        let (end, untouched) = ended.unwrap_or_else(|_| (End::Panicked(panics::words()), false));
+        let (end, untouched) = ended.unwrap_or_else(|payload| {
+            std::mem::forget(payload);
+            (End::Panicked(panics::words()), false)
+        });
         drop(slot);
         let ended = self.judged(run, kind, end, untouched, began);
         self.end(vec![ended]);

@@ -175,10 +175,10 @@ impl Pool {
             return;
         }
         let (now, later) = self.performer.last_chance.sort(claims.jobs);
+        let kept = self.performer.leases.watch(now.iter().map(|(job, _)| job.lease));
         if !later.is_empty() {
             self.put_off(later).await;
         }
-        let kept = self.performer.leases.watch(now.iter().map(|(job, _)| job.lease));
         let taken = self.held.shares(now.len()).into_iter().zip(kept);
         let runs = now.into_iter().zip(taken);
         let run = |((job, place), (share, kept))| Run { job, kept, share, place };

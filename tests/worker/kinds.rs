@@ -213,19 +213,21 @@ impl Job for Comes {
     }
 }
 
-/// Panics while it is decoded.
+/// Panics while it is decoded, with something that panics again.
 #[derive(Serialize)]
 pub struct DecodesBadly {}
 
 impl<'de> Deserialize<'de> for DecodesBadly {
     fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        panic!("a bug in a decoder")
+        std::panic::panic_any(PanicsWhenDropped)
     }
 }
 
 impl Job for DecodesBadly {
     const KIND: &'static str = "decodes-badly";
     const QUEUE: &'static str = "held";
+    // Decoded beside others.
+    const WAITS: bool = false;
     const RETRY: Retry = QUICK;
     const TIMEOUT: Duration = LONG;
     const PATIENCE: Duration = LONG;

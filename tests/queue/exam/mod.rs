@@ -126,6 +126,7 @@ macro_rules! exam {
         turns:
             tenants_take_turns
             lanes_of_a_tenant_take_turns
+            the_last_of_many_lanes_gets_no_more_than_the_others
             jobs_of_a_lane_run_by_priority_then_arrival
             turns_go_on_over_claims_and_processes
             one_job_is_not_delayed_by_a_tenant_with_many

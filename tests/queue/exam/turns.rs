@@ -47,6 +47,21 @@ pub(crate) async fn lanes_of_a_tenant_take_turns(adapter: &dyn Adapter) {
     assert_eq!(lanes(&claimed), expected);
 }
 
+pub(crate) async fn the_last_of_many_lanes_gets_no_more_than_the_others(adapter: &dyn Adapter) {
+    // given full lanes, one more than an adapter is likely to read at once
+    let (queue, _) = adapter.open().await;
+    for n in 0..9 {
+        put(&*queue, "a", jobs(&format!("l{n}"), 40)).await;
+    }
+
+    // when
+    let claimed = claim(&*queue, 31).await;
+
+    // then each gave as many as it had turns
+    let of = |n| lanes(&claimed).iter().filter(|lane| **lane == format!("l{n}")).count();
+    assert_eq!([0, 1, 2, 3, 4, 5, 6, 7, 8].map(of), [4, 4, 4, 4, 3, 3, 3, 3, 3]);
+}
+
 pub(crate) async fn jobs_of_a_lane_run_by_priority_then_arrival(adapter: &dyn Adapter) {
     // given
     let (queue, clock) = adapter.open().await;

@@ -6,7 +6,7 @@
 -- ARGV[2] the queue
 -- ARGV[3] the worker
 -- ARGV[4] how many jobs at most
--- ARGV[5] how many jobs of a lane one turn gives at most
+-- ARGV[5] how many jobs of a lane one turn gives at most, while there are others
 -- ARGV[6] the lease (ms)
 -- ARGV[7] how many lanes whose moment has come are woken at most, and how many promises corrected
 --
@@ -48,13 +48,19 @@ local function again(job, drawn, shared)
     due_at = job.due_at or nil, cursor = job.cursor or nil, shared = shared or nil })
 end
 
--- Reads the jobs that have a state.
+-- Reads the jobs that have a state, and those of bundles that are to have one.
 local function load_old(pieces)
   local old = {}
   for _, piece in ipairs(pieces) do
+    local apart, place = piece.bench.lane.shared, 1
     for at = piece.first, piece.last do
       local name = piece.tickets[at]
-      if byte(name, 28) == MET then old[#old + 1] = sub(name, 29) end
+      if byte(name, 28) == MET then
+        old[#old + 1] = sub(name, 29)
+      elseif apart and is_bundle(name) then
+        for n = piece.numbers[place], piece.numbers[place + 1] do old[#old + 1] = id_in(sub(name, 29, 54), n) end
+      end
+      place = place + 2
     end
   end
   if old[1] then load_jobs(old) end
@@ -95,13 +101,13 @@ local function take_apart(ticket, from, upto, lane, drawn)
   local head = sub(ticket, 29, 54)
   for n = from, upto do
     local id = id_in(head, n)
-    reply[#reply + 1] = id .. again(load_job(id), drawn, lane.shared)
+    reply[#reply + 1] = id .. again(known[id], drawn, lane.shared)
     hold(id)
   end
 end
 
 -- What is taken of bundles, each time one behind the other; and, by its head, the number of each bundle in the
--- answer and the last that was taken of it.
+-- answer and what was taken of it, by the last number.
 local takes, given_of, bundles
 
 -- Gives the next of a bundle. They join what was taken of it before, if they stand right behind it.
@@ -110,18 +116,19 @@ local function take_together(ticket, from, upto, lane, drawn)
   local of = given_of[head]
   if not of then
     bundles = bundles + 1
-    of = { number = four(bundles) }
+    of = { number = four(bundles), ends = {} }
     given_of[head] = of
   end
   reply[#reply + 1] = '=' .. of.number .. four(from) .. four(upto)
-  local take = of.take
-  if not take or take.last + 1 ~= from then
+  local take = of.ends[from - 1]
+  if not take then
     take = { number = of.number, head = head, ticket = ticket, first = from, parts = { 0, now, 0, worker } }
-    of.take, takes[#takes + 1] = take, take
+    takes[#takes + 1] = take
   end
   local parts = take.parts
   local place = #parts
   parts[place + 1], parts[place + 2], parts[place + 3], take.last = lane.id, upto, drawn, upto
+  of.ends[upto] = take
 end
 
 -- Writes what was taken of a bundle, under one lease.

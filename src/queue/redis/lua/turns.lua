@@ -5,14 +5,15 @@ local LANES_READ, HEADS_READ = 8, 4
 -- Those whose turn comes: first who was not served in this walk, in pages, each of which is shown to
 -- `look`; then who was.
 local function ring(zset, page, look, make)
-  return { zset = zset, page = page, look = look, make = make, read = 0, fresh = {}, at = 1, served = {},
-    first = 1 }
+  return { zset = zset, page = page, look = look, make = make, read = 0, met = 0, fresh = {}, at = 1,
+    served = {}, first = 1 }
 end
 
 local function next_of(r)
   if r.at > #r.fresh and r.read then
     r.fresh, r.at = redis.call('ZRANGE', r.zset, r.read, r.read + r.page - 1), 1
     r.read = #r.fresh == r.page and r.read + r.page or nil
+    r.met = r.met + #r.fresh
     r.look(r.fresh)
   end
   if r.at <= #r.fresh then
@@ -121,7 +122,7 @@ end
 
 -- Whether there is just one whose turn may come.
 local function is_alone(r)
-  return not r.read and #r.fresh == 1
+  return not r.read and r.met == 1
 end
 
 -- A turn of the tenant; who has nobody beside it gives all at once.
