@@ -2,7 +2,6 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
-    slice,
     sync::Arc,
     task::{self, Poll, Waker},
     time::{Duration, Instant},
@@ -235,7 +234,7 @@ impl Performer {
             if is_lost {
                 let id = run.job.lease.id;
                 tracing::warn!(job.id = %id, "the lease was lost; nothing is written");
-                run.counted(LOST).iter().for_each(|lost| metrics::settled(slice::from_ref(lost)));
+                metrics::settled(run.counted(LOST).as_slice());
             }
             !is_lost
         });

@@ -19,8 +19,8 @@ pub(super) struct Sorted {
     pub(super) single: Vec<usize>,
 }
 
-/// Jobs that are kept together, in the order of their ids.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Jobs that are kept together, in the order of their ids; one at least.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Together {
     pub(super) parts: Vec<Part>,
 }
@@ -45,11 +45,20 @@ impl Together {
         self.parts[0].places[0]
     }
 
-    /// Whether the ids are those of one bundle, and nothing sets a job apart.
+    /// Adds a job before which so many of the submission's wait in its lane: with none of them it begins a
+    /// part.
+    fn add(&mut self, at: usize, before: usize) {
+        match self.parts.last_mut() {
+            Some(part) if before > 0 => part.places.push(at),
+            _ => self.parts.push(Part { places: vec![at], before }),
+        }
+    }
+
+    /// Whether the ids are those of one bundle.
     fn is_sound(&self, jobs: &[NewJob]) -> bool {
         let head = jobs[self.head()].id;
         let mut places = self.parts.iter().flat_map(|part| &part.places).enumerate();
-        places.all(|(n, at)| jobs[*at].is_plain() && jobs[*at].id.place() == Some((head, n)))
+        places.all(|(n, at)| jobs[*at].id.place() == Some((head, n)))
     }
 }
 
@@ -78,16 +87,12 @@ pub(super) fn sort(jobs: &[NewJob]) -> Sorted {
 
 /// Adds the jobs of a line to the last bundle, and to a new one wherever one begins.
 fn add_line(bundles: &mut Vec<Together>, jobs: &[NewJob], line: &[usize]) {
-    let begins = |at: usize| jobs[at].id.place().is_some_and(|(_, number)| number == 0);
     for (before, at) in line.iter().enumerate() {
-        if begins(*at) || bundles.is_empty() {
-            bundles.push(Together::default());
+        let begins = jobs[*at].id.place().is_some_and(|(_, number)| number == 0);
+        match bundles.last_mut() {
+            Some(bundle) if !begins => bundle.add(*at, before),
+            _ => bundles.push(Together { parts: vec![Part { places: vec![*at], before }] }),
         }
-        let Some(bundle) = bundles.last_mut() else { continue };
-        if before == 0 || begins(*at) {
-            bundle.parts.push(Part { places: Vec::new(), before });
-        }
-        bundle.parts.last_mut().expect("a part was begun").places.push(*at);
     }
 }
 

@@ -21,8 +21,8 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// How many jobs of a lane one turn gives at most: who takes many jobs at once takes them in runs,
-    /// who takes few takes them one by one.
+    /// How many jobs of a lane one turn gives at most, while there are others: who takes many jobs at once
+    /// takes them in runs, who takes few takes them one by one.
     pub fn run(&self) -> u32 {
         if self.max < 32 { 1 } else { self.max / 8 }
     }

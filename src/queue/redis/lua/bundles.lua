@@ -5,11 +5,10 @@
 -- else happens to one, it is kept apart, like a job that came alone.
 --
 -- The ids of a bundle differ in their last four digits alone, which count from 0000: that one is the
--- bundle's head, and names it. Those of one lane and priority stand behind each
--- other, and wait there under one ticket.
--- The bundle's text: the stamp (see `tickets`), how many jobs there are (4), how many of them are neither
--- apart nor gone (4); a record (32) of each job; where the text of each begins, and where the last one ends
--- (7 each); what was submitted of each.
+-- bundle's head, and names it. Those of one lane and priority stand behind each other, and wait there under
+-- one ticket. The bundle's text: the stamp (see `tickets`), how many jobs there are (4), how many of them are
+-- neither apart nor gone (4); a record (32) of each job; where the text of each begins, and where the last one
+-- ends (7 each); what was submitted of each.
 --
 -- A record: a letter of FARES, 'a' (kept apart) or 'g' (gone); the number of the first job that was
 -- claimed together with this one (4); when it ended (13); its version (14).

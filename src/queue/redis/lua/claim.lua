@@ -58,7 +58,7 @@ local function load_old(pieces)
       if byte(name, 28) == MET then
         old[#old + 1] = sub(name, 29)
       elseif apart and is_bundle(name) then
-        for n = piece.numbers[place], piece.numbers[place + 1] do old[#old + 1] = id_in(sub(name, 29, 54), n) end
+        for n = piece.numbers[place], piece.numbers[place + 1] do old[#old + 1] = id_in(head_in(name), n) end
       end
       place = place + 2
     end
@@ -98,7 +98,7 @@ end
 
 -- The next of a bundle, each kept apart: what limits that all tenants share admit is settled one by one.
 local function take_apart(ticket, from, upto, lane, drawn)
-  local head = sub(ticket, 29, 54)
+  local head = head_in(ticket)
   for n = from, upto do
     local id = id_in(head, n)
     reply[#reply + 1] = id .. again(known[id], drawn, lane.shared)
@@ -112,7 +112,7 @@ local takes, given_of, bundles
 
 -- Gives the next of a bundle. They join what was taken of it before, if they stand right behind it.
 local function take_together(ticket, from, upto, lane, drawn)
-  local head = sub(ticket, 29, 54)
+  local head = head_in(ticket)
   local of = given_of[head]
   if not of then
     bundles = bundles + 1
@@ -192,8 +192,8 @@ local function close_bench(bench)
   end
   for _, bucket in ipairs(bench.buckets) do permits[bucket] = (permits[bucket] or 0) + bench.taken end
   lane.running = lane.running + bench.taken
-  tenant_turns[queue .. SEP .. lane.tenant] = math.max(served[lane.tenant] or 0, lane.turn)
-  served[lane.tenant] = tenant_turns[queue .. SEP .. lane.tenant]
+  local last = math.max(served[lane.tenant] or 0, lane.turn)
+  served[lane.tenant], tenant_turns[queue .. SEP .. lane.tenant] = last, last
   touch(lane)
 end
 

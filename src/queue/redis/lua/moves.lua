@@ -88,15 +88,13 @@ end
 
 -- Deletes those of a bundle that completed, out of these records from a number on; answers how many.
 local function remove_range(head, from, records)
-  local left, count = {}, 0
+  local left, count, counts = {}, 0, {}
   for place = 0, #records / RECORD - 1 do
     local record = record_in(records, place)
     local letter = string.sub(record, 1, 1)
     if letter == 'c' or letter == 'r' then
-      local lane = lane_of((part_with(take_of(head, string.sub(record, 2, 5)), from + place)))
-      lane.jobs = lane.jobs - 1
-      mark(lane)
-      tally(lane.queue, 'completed', -1)
+      local lane = part_with(take_of(head, string.sub(record, 2, 5)), from + place)
+      counts[lane] = (counts[lane] or 0) + 1
       if letter == 'r' then put('HDEL', key('results'), id_in(head, from + place)) end
       record, count = 'g' .. string.sub(record, 2), count + 1
     end
@@ -104,6 +102,12 @@ local function remove_range(head, from, records)
   end
   if count == 0 then return 0 end
   set_records(head, from, table.concat(left))
+  for id, by in pairs(counts) do
+    local lane = lane_of(id)
+    lane.jobs = lane.jobs - by
+    mark(lane)
+    tally(lane.queue, 'completed', -by)
+  end
   change()
   shrink(head, count)
   return count

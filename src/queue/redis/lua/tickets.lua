@@ -58,10 +58,14 @@ local function numbers_in(ticket, from)
   return from or tonumber(string.sub(ticket, 55, 58)), tonumber(string.sub(ticket, 59, 62))
 end
 
+local function head_in(ticket)
+  return string.sub(ticket, 29, 54)
+end
+
 local function bundle_in(ticket)
-  return { run_at = string.sub(ticket, 1, 13), arrival = string.sub(ticket, 14, 23),
-    place = tonumber(string.sub(ticket, 24, 27)), head = string.sub(ticket, 29, 54),
-    number = tonumber(string.sub(ticket, 55, 58)), last = tonumber(string.sub(ticket, 59, 62)),
+  local number, last = numbers_in(ticket)
+  return { run_at = run_of(ticket), arrival = string.sub(ticket, 14, 23),
+    place = tonumber(string.sub(ticket, 24, 27)), head = head_in(ticket), number = number, last = last,
     count = tonumber(string.sub(ticket, 63, 66)) }
 end
 
