@@ -55,7 +55,7 @@ impl Place {
                 } else {
                     "the server at redis.url"
                 };
-                format!("Redis {}, {which}", server.version().await?)
+                format!("{}, {which}", server.version().await?)
             }
         };
         // Below the prefix to which the shipped user is confined.

@@ -55,10 +55,13 @@ impl Server {
         Ok(field(&self.info("memory").await?, "used_memory"))
     }
 
-    /// Its version.
+    /// What it is, and its version.
     pub(super) async fn version(&self) -> Result<String, Failure> {
         let info = self.info("server").await?;
-        Ok(text(&info, "redis_version").unwrap_or("of an unknown version").to_owned())
+        // Valkey says as well to which Redis it answers.
+        let valkey = text(&info, "valkey_version").map(|version| format!("Valkey {version}"));
+        let redis = || format!("Redis {}", text(&info, "redis_version").unwrap_or("of an unknown version"));
+        Ok(valkey.unwrap_or_else(redis))
     }
 
     async fn info(&self, section: &str) -> Result<String, Failure> {

@@ -102,7 +102,9 @@ pub(super) fn findings(server: &str, info: &str, here: &Circumstances) -> Vec<Fi
 type Words = (String, &'static str);
 
 fn losses(info: &str, here: &Circumstances) -> Vec<Words> {
-    if field(info, "redis_mode") == Some("sentinel") {
+    // Valkey's name for it comes second.
+    let mode = field(info, "redis_mode").or_else(|| field(info, "server_mode"));
+    if mode == Some("sentinel") {
         // Whatever else it says is not about a server that keeps anything.
         let what = "it is a sentinel, which takes no jobs".to_owned();
         return vec![(what, "write redis+sentinel://…/master-name in redis.url")];
@@ -267,10 +269,11 @@ mod tests {
             assert_eq!((found.len(), found[0].0), (1, Weight::Loses), "{found:?}");
             assert!(found[0].1.starts_with("Redis at h:1: ") && found[0].1.contains(words));
         }
-        let sentinel =
-            findings("h:26379", "redis_version:7.0.15\r\nredis_mode:sentinel\r\n", &HERE);
-        assert_eq!((sentinel.len(), sentinel[0].weight), (1, Weight::Loses));
-        assert!(sentinel[0].to_string().contains("write redis+sentinel://"), "{sentinel:?}");
+        for mode in ["redis_version:7.0.15\r\nredis_mode", "redis_version:7.2.4\r\nserver_mode"] {
+            let sentinel = findings("h:26379", &format!("{mode}:sentinel\r\n"), &HERE);
+            assert_eq!((sentinel.len(), sentinel[0].weight), (1, Weight::Loses));
+            assert!(sentinel[0].to_string().contains("write redis+sentinel://"), "{sentinel:?}");
+        }
         let cluster = Circumstances { cluster: true, shards: 8, servers: 3, ..HERE };
         assert!(said(&[], &cluster)[0].1.contains("no node of a cluster"));
         assert_eq!(findings("h:1", "", &HERE)[0].weight, Weight::Loses);

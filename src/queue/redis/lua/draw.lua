@@ -10,6 +10,7 @@ local tenant, given = ARGV[2], cjson.decode(ARGV[3])
 local limit = { given.bucket, given.label, given.count, given.window_ms }
 local bucket = bucket_of(tenant, limit)
 widen(bucket, limit)
+keep_wanted()
 local left = room(tenant, limit, math.huge)
 if left == 0 then return { 0, 0, math.max(opens_at(tenant, limit), now) } end
 draw(bucket, 1)

@@ -13,8 +13,9 @@ for i, given in ipairs(cjson.decode(ARGV[2])) do
   local limit = { given.bucket, given.label, given.count, given.window_ms }
   limits[i] = limit
   widen(bucket_of(NOBODY, limit), limit)
-  left = math.min(left, room(NOBODY, limit, want))
 end
+keep_wanted()
+for _, limit in ipairs(limits) do left = math.min(left, room(NOBODY, limit, want)) end
 if left > 0 then draw(bucket_of(NOBODY, limits[1]), left) end
 if left == want then return { now, left } end
 local till, label = now, ''

@@ -43,26 +43,19 @@ local function read_jobs(s, count)
   at = here
 end
 
+-- A bundle, and where its parts stand.
 local function read_bundle()
   local head, jobs, parts = read(3)
-  local b, from = { head = head, count = tonumber(jobs), parts = {} }, 0
-  for number = 1, tonumber(parts) do
-    local count, lane, priority, place = read(4)
-    local last = from + tonumber(count) - 1
-    b.parts[number] = { from = from, last = last, lane = lane, index = tonumber(priority) + 1,
-      place = tonumber(place) }
-    from = last + 1
-  end
+  local b = { head = head, count = tonumber(jobs), first = at }
+  at = at + tonumber(parts) * 4
+  b.last = at - 4
   return b
 end
 
 local function read_submission()
-  local s, count = { lanes = {}, lane_ids = {}, texts = {}, unique = {}, apart = {} }, nil
+  local s, count = { lanes = {}, policies = {}, joined = {}, texts = {}, unique = {}, apart = {} }, nil
   s.tenant, s.key, s.fingerprint, s.answer, s.keep, count = read(6)
-  for number = 1, tonumber(count) do
-    local id, policy = read(2)
-    s.lanes[number], s.lane_ids[number] = { id = id, policy = policy }, id
-  end
+  for number = 1, tonumber(count) do s.lanes[number], s.policies[number] = read(2) end
   s.bundles = {}
   for number = 1, tonumber(read(1)) do s.bundles[number] = read_bundle() end
   read_jobs(s, tonumber(read(1)))
@@ -144,12 +137,20 @@ local function remember(s)
   redis.call('ZADD', key('submissions'), expires_at, s.tenant .. SEP .. s.key)
 end
 
--- The lane of this number, made ready for jobs that join it.
-local function meet(s, number)
-  local named = s.lanes[tonumber(number)]
-  if not named.lane then
-    named.lane, named.count = ensure_lane(named.id, named.policy), 0
-    named.counts, named.waiting = { 0, 0, 0 }, { {}, {}, {} }
+-- The lane of this number, which so many jobs join.
+local function meet(s, number, count)
+  number = tonumber(number)
+  local lane = ensure_lane(s.lanes[number], s.policies[number])
+  lane.jobs = lane.jobs + count
+  return lane
+end
+
+-- The lane of this number, made ready for jobs that join it one by one.
+local function join(s, number)
+  local named = s.joined[number]
+  if not named then
+    named = { lane = meet(s, number, 0), counts = { 0, 0, 0 }, waiting = { {}, {}, {} } }
+    s.joined[number] = named
   end
   return named
 end
@@ -169,24 +170,25 @@ local function leave(named)
     put_all('ZADD', waits(named.lane, index - 1), named.waiting[index])
     if named.counts[index] > 0 then count_waiting(named.lane, index, now_text, named.counts[index]) end
   end
-  named.lane.jobs = named.lane.jobs + named.count
 end
 
 local function take_bundle_in(s, b, stamp, arrival)
   redis.call('SETRANGE', key('bundle', b.head), 0, stamp)
   redis.call('PERSIST', key('bundle', b.head))
   put('ZADD', key('ids'), '0', b.head .. four(b.count - 1))
-  for _, part in ipairs(b.parts) do
-    local named, index, count = meet(s, part.lane), part.index, part.last - part.from + 1
-    table.insert(named.waiting[index], '0')
-    table.insert(named.waiting[index],
-      bundle_ticket(now_text, arrival, part.place, b.head, part.from, part.last, b.count))
-    named.counts[index], named.count = named.counts[index] + count, named.count + count
+  local from = 0
+  for part = b.first, b.last, 4 do
+    local count, number, priority, place = unpack(ARGV, part, part + 3)
+    local lane, last = meet(s, number, count), from + count - 1
+    redis.call('ZADD', waits(lane, tonumber(priority)), '0',
+      bundle_ticket(now_text, arrival, place, b.head, from, last, b.count))
+    count_waiting(lane, priority + 1, now_text, count)
+    from = last + 1
   end
 end
 
 local function take_in(s)
-  load_lanes(s.lane_ids)
+  load_lanes(s.lanes)
   local arrival = string.format('%010d', redis.call('HINCRBY', key('meta'), 'arrivals', 1))
   local stamp, at_once = now_text .. version_text() .. arrival, now_text .. arrival
   local jobs, names, place = {}, {}, 1
@@ -195,7 +197,7 @@ local function take_in(s)
   for number, text in ipairs(s.texts) do
     if text then
       local id, of, priority = s.ids[number], sub(text, LANE_NUMBER, LANE_NUMBER + 3), byte(text, PRIORITY)
-      if of ~= lane then named, lane, rank = meet(s, of), of, nil end
+      if of ~= lane then named, lane, rank = join(s, of), of, nil end
       jobs[place], jobs[place + 1], names[place], names[place + 1] = id, stamp .. text, '0', id
       place = place + 2
       if priority >= AT_ONCE then
@@ -210,7 +212,7 @@ local function take_in(s)
         local index = priority - AT_ONCE + 4
         named.counts[index] = named.counts[index] + 1
       end
-      named.count = named.count + 1
+      named.lane.jobs = named.lane.jobs + 1
       if s.unique[number] then redis.call('SET', key('unique', s.tenant, s.unique[number]), id) end
       if s.apart[number] then redis.call('PERSIST', s.apart[number]) end
     end
@@ -218,9 +220,7 @@ local function take_in(s)
   put_all('HSET', JOBS, jobs)
   put_all('ZADD', key('ids'), names)
   for _, b in ipairs(s.bundles) do take_bundle_in(s, b, stamp, arrival) end
-  for _, met in ipairs(s.lanes) do
-    if met.lane then leave(met) end
-  end
+  for _, named in pairs(s.joined) do leave(named) end
 end
 
 -- Each run:

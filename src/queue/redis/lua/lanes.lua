@@ -70,9 +70,29 @@ local function waiting(lane)
   return lane.waiting[1] + lane.waiting[2] + lane.waiting[3]
 end
 
+-- The last turn that each queue gave, and how many lanes came to each queue of a tenant, in this run.
+local turns_given, came
+
 local function next_turns(queue, count)
-  return redis.call('HINCRBY', key('turns'), queue, count)
+  local last = turns_given[queue] or redis.call('HGET', key('turns'), queue) or 0
+  turns_given[queue] = last + count
+  return last + count
 end
+
+-- A lane is new; its queue and its tenant may be.
+local function count_lane(queue, tenant, turn)
+  local name = queue .. SEP .. tenant
+  if not came[name] then
+    redis.call('HSETNX', key('queues'), queue, 0)
+    redis.call('HSETNX', key('tenants', queue), tenant, turn)
+  end
+  came[name] = (came[name] or 0) + 1
+end
+
+table.insert(endings, function()
+  for queue, last in pairs(turns_given) do redis.call('HSET', key('turns'), queue, whole(last)) end
+  for name, count in pairs(came) do redis.call('HINCRBY', key('crowd'), name, count) end
+end)
 
 -- Writes a policy; what the lane drew on before is let go.
 local function set_policy(lane, text)
@@ -90,7 +110,7 @@ local function set_policy(lane, text)
   set_limits(lane, limits)
   lane.bound = true
   lane.shared = shared[1] and cjson.encode(shared) or false
-  redis.call('HSET', key('policies'), lane.id, text)
+  put('HSET', key('policies'), lane.id, text)
   bind(lane)
 end
 
@@ -106,10 +126,8 @@ local function ensure_lane(id, policy)
       bound = false, first = false, empty = false, shared = false }
     lanes[id] = lane
     touch(lane)
-    redis.call('ZADD', key('lane_ids'), 0, id)
-    redis.call('HSETNX', key('queues'), queue, 0)
-    redis.call('HSETNX', key('tenants', queue), tenant, turn)
-    redis.call('HINCRBY', key('crowd'), queue .. SEP .. tenant, 1)
+    put('ZADD', key('lane_ids'), '0', id)
+    count_lane(queue, tenant, turn)
   end
   if policy and not lane.bound then
     set_policy(lane, policy)
@@ -159,6 +177,7 @@ local tenant_turns, tenant_placed, tenants_left
 table.insert(begins, function()
   LANES, lanes, touched, marked = key('lanes'), {}, {}, {}
   tenant_turns, tenant_placed, tenants_left = {}, {}, {}
+  turns_given, came = {}, {}
 end)
 
 local function turn_of(lane)
@@ -171,7 +190,7 @@ local function place_tenant(lane)
   local turn, name = turn_of(lane)
   if tenant_placed[name] ~= turn then
     tenant_placed[name] = turn
-    redis.call('ZADD', key('ready', lane.queue), whole(turn), lane.tenant)
+    put('ZADD', key('ready', lane.queue), whole(turn), lane.tenant)
   end
 end
 
@@ -195,12 +214,13 @@ local function write_turns()
   for name, lane in pairs(left) do
     if redis.call('EXISTS', key('ready', lane.queue, lane.tenant)) == 0 then
       tenant_placed[name] = nil
-      redis.call('ZREM', key('ready', lane.queue), lane.tenant)
+      put('ZREM', key('ready', lane.queue), lane.tenant)
     else
       -- The tenant may have been served by this lane.
       place_tenant(lane)
     end
   end
+  write()
 end
 
 -- Tells the queue when the lane's first job runs.
@@ -268,6 +288,7 @@ end
 
 local function flush()
   write()
+  keep_wanted()
   local again, written = touched, marked
   touched, marked = {}, {}
   for _, lane in pairs(again) do refresh(lane) end

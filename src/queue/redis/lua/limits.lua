@@ -29,15 +29,16 @@ local function keep_of(bucket)
   return tonumber(redis.call('HGET', key('keeps'), bucket)) or 0
 end
 
--- Keeps the bucket's permits for at least the limit's window.
+-- For how long limits want the permits of a bucket kept; written by `keep_wanted`.
+local wanted
+table.insert(begins, function() wanted = {} end)
+
 local function widen(bucket, limit)
-  if keep_of(bucket) < limit[WINDOW] then
-    redis.call('HSET', key('keeps'), bucket, string.format('%.17g', limit[WINDOW]))
-  end
+  wanted[bucket] = math.max(wanted[bucket] or 0, limit[WINDOW])
 end
 
 -- What nobody else calls has its own room.
-local room, opens_at, draw, draw_all, give_back
+local room, opens_at, draw, draw_all, give_back, keep_wanted
 do
   local function entry_of(text, at)
     if not text then return nil end
@@ -55,6 +56,24 @@ do
       newest[bucket] = entry_of(found[1], found[2]) or false
     end
     return newest[bucket]
+  end
+
+  -- Keeps permits for as long as is wanted at least.
+  function keep_wanted()
+    if not next(wanted) then return end
+    local buckets, wider = {}, {}
+    for bucket in pairs(wanted) do buckets[#buckets + 1] = bucket end
+    for i, keep in ipairs(values_of(key('keeps'), buckets)) do
+      local bucket = buckets[i]
+      -- Of what is not kept at all nothing was drawn.
+      if not keep then newest[bucket] = newest[bucket] or false end
+      if (tonumber(keep) or 0) < wanted[bucket] then
+        wider[#wider + 1] = bucket
+        wider[#wider + 1] = string.format('%.17g', wanted[bucket])
+      end
+    end
+    put_all('HSET', key('keeps'), wider)
+    wanted = {}
   end
 
   local function write_entry(bucket, at, sum, count, returned)
@@ -182,7 +201,7 @@ end
 local function bind(lane)
   for _, limit in ipairs(limits_of(lane)) do
     local bucket = bucket_of(lane.tenant, limit)
-    redis.call('SADD', key('drawers', bucket), lane.id)
+    put('SADD', key('drawers', bucket), lane.id)
     widen(bucket, limit)
   end
 end

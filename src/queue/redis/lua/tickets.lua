@@ -44,7 +44,7 @@ end
 -- A bundle's ticket has the place of its first job among those of the submission, '*', its head, and the
 -- numbers of its first and last job and how many it had.
 local function bundle_ticket(run_at, arrival, place, head, number, last, count)
-  return run_at .. arrival .. four(place) .. '*' .. head .. four(number) .. four(last) .. four(count)
+  return string.format('%s%s%04d*%s%04d%04d%04d', run_at, arrival, place, head, number, last, count)
 end
 
 local BUNDLE = string.byte('*')

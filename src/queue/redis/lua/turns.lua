@@ -143,9 +143,12 @@ end
 -- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, and how many jobs they are.
 local function walk(queue, max, run)
   local taken, drawn, count = {}, {}, 0
-  local lanes_read = math.min(max, LANES_READ)
-  local tenants = ring(key('ready', queue), math.max(max, 1), function() end, function(tenant)
-    return ring(key('ready', queue, tenant), lanes_read, load_lanes, function(id) return bench_of(id, max) end)
+  local turns_, tenants = math.ceil(max / run), nil
+  local function bench(id) return bench_of(id, max) end
+  -- One more than have a turn, so that it is known who is alone; and of many tenants few lanes of each have one.
+  tenants = ring(key('ready', queue), turns_ + 1, function() end, function(tenant)
+    local lanes_read = math.min(math.ceil(turns_ / tenants.met), LANES_READ)
+    return ring(key('ready', queue, tenant), lanes_read, load_lanes, bench)
   end)
   while count < max do
     local tenant = next_of(tenants)
