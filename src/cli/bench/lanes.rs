@@ -26,7 +26,8 @@ pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, F
     ground.clear().await?;
     let together = of_tenants(plan, place, &lots).await?;
     let slower = |many: &Drained| (1.0 - many.rate / one.rate) * 100.0;
-    let promised = |name, many| Figure::new(name, slower(many), "%").promised(Promise::AtMost(15.0));
+    let promised =
+        |name, many| Figure::new(name, slower(many), "%").promised(Promise::AtMost(15.0));
     let mut figures = vec![
         Figure::rate("one unlimited lane", one.rate),
         Figure::rate("10,000 limited lanes", in_turns.rate),

@@ -60,7 +60,8 @@ impl Server {
         let info = self.info("server").await?;
         // Valkey says as well to which Redis it answers.
         let valkey = text(&info, "valkey_version").map(|version| format!("Valkey {version}"));
-        let redis = || format!("Redis {}", text(&info, "redis_version").unwrap_or("of an unknown version"));
+        let redis =
+            || format!("Redis {}", text(&info, "redis_version").unwrap_or("of an unknown version"));
         Ok(valkey.unwrap_or_else(redis))
     }
 

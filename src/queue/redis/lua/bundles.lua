@@ -15,7 +15,7 @@
 --
 -- What was claimed together is a take, and named by its head and its first number. It has one lease, and
 -- in `takes` (packed): the last number, the moment, the version, the worker; then of each lane that it took
--- from its id, the last number, drawn buckets or false.
+-- from its id, the last number, drawn buckets (packed) or false.
 local RECORD, OFFSET = 32, 7
 local COUNT_AT, LEFT_AT, RECORDS_AT = STAMP, STAMP + 4, STAMP + 8
 local FARES = { w = 'waiting', p = 'processing', c = 'completed', r = 'completed' }
@@ -68,7 +68,7 @@ local function take_of(head, first)
   return take
 end
 
--- In what was packed, lanes stand from here on: id, last number, drawn buckets.
+-- In what was packed, lanes stand from here on: id, last number, drawn buckets (packed: few ask for them).
 local PARTS, PART = 5, 3
 
 -- The lane of the job with this number, and what was drawn for it.
@@ -91,7 +91,7 @@ local function tell_claimed(job, record)
   job.state, job.since, job.version = 'processing', take.at, take.version
   job.fence, job.attempt, job.begun, job.begun_at, job.started_at = 1, 1, 1, take.at, take.at
   local _, drawn = part_with(take, member.number)
-  job.worker, job.drawn = take.worker, drawn
+  job.worker, job.drawn = take.worker, drawn and { cmsgpack.unpack(drawn) }
   if member.letter == 'p' then return end
   job.state, job.since, job.version = 'completed', tonumber(string.sub(record, 6, 18)), string.sub(record, 19)
   job.outcome, job.ended_at, job.drawn = 'completed', job.since, nil

@@ -149,12 +149,14 @@ local number
 local function claim_piece(piece)
   local lane, tickets = piece.bench.lane, piece.tickets
   local drawn, numbers, place = piece.bench.buckets[1] and piece.bench.buckets or false, piece.numbers, 1
-  local take = lane.shared and take_apart or take_together
   for at = piece.first, piece.last do
-    if is_bundle(tickets[at]) then
-      take(tickets[at], numbers[place], numbers[place + 1], lane, drawn)
-    else
+    if not is_bundle(tickets[at]) then
       claim_single(piece, tickets[at], lane, drawn)
+    elseif lane.shared then
+      take_apart(tickets[at], numbers[place], numbers[place + 1], lane, drawn)
+    else
+      piece.drawn = piece.drawn or drawn and cmsgpack.pack(unpack(drawn))
+      take_together(tickets[at], numbers[place], numbers[place + 1], lane, piece.drawn)
     end
     place = place + 2
   end
