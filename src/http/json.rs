@@ -14,6 +14,43 @@ use super::{codes::ErrorCode, error::ApiError};
 /// How deep objects and arrays may lie in each other.
 const DEEPEST: usize = 32;
 
+/// Why a text is not taken, as what comes behind its name in a sentence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// With the first byte that is not.
+    #[error("is not UTF-8: byte {0} does not belong there")]
+    NotUtf8(usize),
+    /// With the place at which it stops being JSON that means one thing only.
+    #[error("is not JSON: {0}")]
+    NotJson(serde_json::Error),
+    /// With the byte that opens a level too many.
+    #[error("nests deeper than {DEEPEST} levels at byte {0}")]
+    TooDeep(usize),
+    /// With the first byte of a number that would not be kept as it is.
+    #[error("has a whole number of more than 64 bits at byte {0}: write it as a text")]
+    TooLong(usize),
+}
+
+/// Reads JSON.
+///
+/// # Errors
+///
+/// When it is not JSON that means one thing only, or a number would not be kept as it is.
+pub(crate) fn read(bytes: &[u8]) -> Result<Value, Fault> {
+    let text = std::str::from_utf8(bytes).map_err(|e| Fault::NotUtf8(e.valid_up_to() + 1))?;
+    // Before the parser sees it: a parser that recurses must not be the one to find out.
+    if let Some(at) = too_deep(text) {
+        return Err(Fault::TooDeep(at + 1));
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = Strict::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let Strict(value) = read.map_err(Fault::NotJson)?;
+    match too_long(text) {
+        None => Ok(value),
+        Some(at) => Err(Fault::TooLong(at + 1)),
+    }
+}
+
 /// Reads a body as JSON.
 ///
 /// # Errors
@@ -21,32 +58,15 @@ const DEEPEST: usize = 32;
 /// 400 with the place at which it stops being JSON that means one thing, 422 where a number would not be kept
 /// as it is.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let at = e.valid_up_to() + 1;
-        invalid(format!("The body is not UTF-8: byte {at} does not belong there."))
-    })?;
-    // Before the parser sees it: a parser that recurses must not be the one to find out.
-    if let Some(at) = too_deep(text) {
-        let detail = format!("The body nests deeper than {DEEPEST} levels at byte {}.", at + 1);
-        return Err(ApiError::new(ErrorCode::JsonTooDeep, detail));
-    }
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let read = Strict::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    let Strict(value) = read.map_err(|e| invalid(format!("The body is not JSON: {e}.")))?;
-    match too_long(text) {
-        None => Ok(value),
-        Some(at) => {
-            let words = format!(
-                "the body has a whole number of more than 64 bits at byte {}: write it as a text",
-                at + 1
-            );
-            Err(ApiError::invalid(vec![Problem::new("", "out_of_range", words)]))
+    read(bytes).map_err(|fault| match fault {
+        Fault::NotUtf8(_) | Fault::NotJson(_) => {
+            ApiError::new(ErrorCode::InvalidJson, format!("The body {fault}."))
         }
-    }
-}
-
-fn invalid(detail: String) -> ApiError {
-    ApiError::new(ErrorCode::InvalidJson, detail)
+        Fault::TooDeep(_) => ApiError::new(ErrorCode::JsonTooDeep, format!("The body {fault}.")),
+        Fault::TooLong(_) => {
+            ApiError::invalid(vec![Problem::new("", "out_of_range", format!("the body {fault}"))])
+        }
+    })
 }
 
 /// The bytes of a text that lie outside of its strings, with their places.

@@ -64,4 +64,7 @@ pub use self::{
 };
 
 use self::answer::Body;
-pub(crate) use self::body::{BULK, SINGLE};
+pub(crate) use self::{
+    body::{BULK, SINGLE},
+    json::read as read_json,
+};

@@ -130,6 +130,8 @@ async fn what_cannot_be_submitted_ends_with_65_and_a_pointer() {
     let cases = [
         ("send", "{", "--payload is not JSON"),
         ("send", at_file.as_str(), "is not JSON"),
+        ("send", "{\"to\":1,\"to\":2}", "--payload is not JSON: the name \"to\" occurs twice"),
+        ("send", "{\"n\":99999999999999999999}", "a whole number of more than 64 bits at byte 6"),
         ("send", "@/nowhere.json", "cannot read /nowhere.json"),
         ("send", "@/dev/zero", "has more than 256 KiB"),
         ("dance", "{}", "/type: there is no kind \"dance\""),

@@ -24,7 +24,7 @@ pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, F
     let ground = place.fresh().await?;
     let in_turns = drain(&ground, &lots, plan, 1).await?;
     ground.clear().await?;
-    let together = of_tenants(plan, place, &lots).await?;
+    let together = of_tenants(plan, place, lanes).await?;
     let slower = |many: &Drained| (1.0 - many.rate / one.rate) * 100.0;
     let promised =
         |name, many| Figure::new(name, slower(many), "%").promised(Promise::AtMost(15.0));
@@ -44,13 +44,14 @@ pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, F
 }
 
 /// The same jobs in the same number of lanes, a few of which are each tenant's.
-async fn of_tenants(plan: &Plan, place: &Place, lots: &[Lot]) -> Result<Drained, Failure> {
+async fn of_tenants(plan: &Plan, place: &Place, lanes: u32) -> Result<Drained, Failure> {
     let ground = place.fresh().await?;
-    let tenants = lots.chunks(OF_A_TENANT as usize);
-    let (count, mut left) = (tenants.len() as u32, plan.jobs);
-    for (number, lots) in (0..count).zip(tenants) {
-        let lots: Vec<Lot> = lots.iter().map(|lot| lot.clone().of_tenant(number)).collect();
-        let jobs = left / (count - number);
+    let (tenants, mut left) = (lanes.div_ceil(OF_A_TENANT), plan.jobs);
+    for tenant in 0..tenants {
+        let own = tenant * OF_A_TENANT..lanes.min((tenant + 1) * OF_A_TENANT);
+        let lots: Vec<Lot> =
+            own.map(|lane| Lot::unlimited().in_lane(lane).of_tenant(tenant)).collect();
+        let jobs = left / (tenants - tenant);
         load::backlog(&*ground.queue, &lots, jobs).await?;
         left -= jobs;
     }

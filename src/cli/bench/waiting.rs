@@ -45,6 +45,7 @@ pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, F
     let enqueue = large(&ground, server).await?;
     let others = everything_else(&ground, server).await?;
     let slowest = server.slowest().await?;
+    let spread = spread(&ground, server).await?;
     ground.clear().await?;
     let each = |costs: &[f64]| percentile(costs, 50) * 1e3 / f64::from(CLAIM);
     let (few, many) = (each(&empty.claims), each(&full.claims));
@@ -57,6 +58,8 @@ pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, F
         Figure::new("claim, long queue", many, "µs/job"),
         Figure::new("ratio", many / few.max(1e-3), "×").promised(Promise::AtMost(1.3)),
         dearest("dearest enqueue of 1,000", &enqueue).promised(Promise::AtMost(5.0)),
+        // Each lane is read and written: what is in many lanes is many times as dear.
+        dearest("dearest enqueue into 1,000 lanes", &spread).promised(Promise::AtMost(5.0)),
         dearest("dearest claim of 100", &full.claims).promised(Promise::AtMost(5.0)),
         dearest("dearest settle of 100", &full.settles).promised(Promise::AtMost(5.0)),
         // Some of these are several scripts.
@@ -122,6 +125,17 @@ async fn large(ground: &Ground, server: &Server) -> Result<Vec<f64>, Failure> {
     for _ in 0..LARGE {
         let submission = Lot::limited().submission(load::BATCH);
         costs.push(cost(server, load::submit(&*ground.queue, submission)).await?.1);
+    }
+    Ok(costs)
+}
+
+/// The same into as many lanes as there are jobs, which are new at first.
+async fn spread(ground: &Ground, server: &Server) -> Result<Vec<f64>, Failure> {
+    let lots: Vec<Lot> = (0..load::BATCH).map(|n| Lot::unlimited().in_lane(n)).collect();
+    let mut costs = Vec::new();
+    for _ in 0..LARGE {
+        let brought = load::bring(&*ground.queue, &lots, load::BATCH, load::BATCH, 1);
+        costs.push(cost(server, brought).await?.1);
     }
     Ok(costs)
 }

@@ -207,7 +207,7 @@ fn refused(rejection: Rejection) -> Failure {
 
 fn payload(text: &str, most: usize) -> Result<Value, Failure> {
     let (name, json) = match text.strip_prefix('@') {
-        None => ("--payload", text.to_owned()),
+        None => ("--payload", text.as_bytes().to_vec()),
         Some("-") => ("standard input", read("standard input", std::io::stdin(), most)?),
         Some(path) => {
             let file = std::fs::File::open(Path::new(path))
@@ -215,12 +215,13 @@ fn payload(text: &str, most: usize) -> Result<Value, Failure> {
             (path, read(path, file, most)?)
         }
     };
-    serde_json::from_str(&json).map_err(|e| Failure::data(format!("{name} is not JSON: {e}")))
+    // What a façade would refuse, a name that is there twice for instance, is refused here.
+    http::read_json(&json).map_err(|fault| Failure::data(format!("{name} {fault}")))
 }
 
-fn read(name: &str, from: impl Read, most: usize) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = from.take(most as u64 + 1).read_to_string(&mut text);
+fn read(name: &str, from: impl Read, most: usize) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let read = from.take(most as u64 + 1).read_to_end(&mut text);
     read.map_err(|e| Failure::data(format!("cannot read {name}: {e}")))?;
     if text.len() > most {
         return Err(Failure::data(format!("{name} has more than {} KiB", most / 1024)));

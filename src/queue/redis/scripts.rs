@@ -122,7 +122,7 @@ macro_rules! part {
 }
 
 /// What scripts have in common; each part sees those before it. Lua takes 200 names of all of them.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     part!("shard"),
     part!("tickets"),
     part!("records"),
@@ -130,6 +130,7 @@ const PARTS: [&str; 9] = [
     part!("kept"),
     part!("limits"),
     part!("lanes"),
+    part!("refresh"),
     part!("moves"),
     part!("view"),
 ];
@@ -158,7 +159,7 @@ scripts! {
     ENQUEUE = FILLS => "enqueue";
     CLAIM = DRAINS "turns" => "claim";
     EXTEND = DRAINS => "extend";
-    SETTLE = DRAINS => "settle";
+    SETTLE = DRAINS "completed" => "settle";
     CHECKPOINT = DRAINS => "checkpoint";
     EXPIRED = READS => "expired";
     PROMOTE = DRAINS => "promote";
