@@ -135,8 +135,7 @@ impl Books {
                 }
                 Some(answer) => {
                     log(&ended, answer);
-                    let lost = answer == Settled::Lost;
-                    counted.extend(ended.counted(if lost { LOST } else { word(&ended.verdict) }));
+                    counted.extend(ended.counted(outcome(&ended.verdict, answer)));
                 }
                 // All is drained, and leases run out.
                 None => {}
@@ -160,13 +159,13 @@ impl Books {
 fn log(ended: &Ended, answer: Settled) {
     let Ended { job, verdict, .. } = ended;
     match answer {
-        Settled::Done => tracing::debug!(
+        Settled::Done | Settled::Cancelled => tracing::debug!(
             job.id = %job.lease.id,
             job.kind = &*job.kind,
             job.attempt = job.attempt,
             tenant = %job.tenant,
             request.id = &*job.request_id,
-            outcome = word(verdict),
+            outcome = outcome(verdict, answer),
             "a run ended"
         ),
         Settled::Lost => tracing::warn!(
@@ -182,7 +181,17 @@ fn log(ended: &Ended, answer: Settled) {
 /// What a run is called whose verdict counts for nothing.
 pub(super) const LOST: &str = "lost";
 
-/// One word for a verdict, in logs and metrics.
+/// One word for what became of a run, in logs and metrics.
+fn outcome(verdict: &Verdict, answer: Settled) -> &'static str {
+    match answer {
+        Settled::Lost => LOST,
+        // A cancel may have been asked for before the verdict came.
+        Settled::Cancelled => word(&Verdict::Cancel),
+        Settled::Done | Settled::Unknown => word(verdict),
+    }
+}
+
+/// One word for a verdict.
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Complete { skipped: None, .. } => "completed",
@@ -212,6 +221,28 @@ async fn insist(queue: &dyn Queue, batch: &[Ended], drained: &CancellationToken)
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = drained.cancelled() => return Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jobs::contract::{Cause, Moment};
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_called_after_what_became_of_it() {
+        let retry = Verdict::Retry { at: Moment::from_millis(0), error: Cause::new("timeout", "") };
+        let rows = [
+            (&retry, Settled::Done, "retried"),
+            (&retry, Settled::Cancelled, "cancelled"),
+            (&retry, Settled::Lost, "lost"),
+            (&Verdict::Cancel, Settled::Cancelled, "cancelled"),
+            (&Verdict::Release, Settled::Done, "released"),
+        ];
+        for (verdict, answer, expected) in rows {
+            assert_eq!(outcome(verdict, answer), expected, "{verdict:?}, {answer:?}");
         }
     }
 }

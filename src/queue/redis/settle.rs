@@ -232,7 +232,8 @@ async fn settle_in(server: &Server, shard: usize, mut orders: Vec<(usize, Order)
         match carry_out(server, shard, batch.iter().map(|(_, order)| order)).await {
             Ok(became) => said.extend(indices.zip(became.into_iter().map(|became| match became {
                 Became::Lost => Settled::Lost,
-                _ => Settled::Done,
+                Became::Cancelled => Settled::Cancelled,
+                Became::Waiting | Became::Completed | Became::Failed => Settled::Done,
             }))),
             Err(error) => {
                 said.extend(indices.map(|index| (index, Settled::Unknown)));

@@ -49,8 +49,9 @@ impl Verb for Settle {
             };
             let refund = refund || verdict == Verdict::Release;
             let ending = Ending::of(verdict, run.cancel_requested, tx.now);
+            let cancels = ending.state == "cancelled";
             carry_out(tx, &run, ending, refund).await?;
-            answers.push(Settled::Done);
+            answers.push(if cancels { Settled::Cancelled } else { Settled::Done });
         }
         Ok(answers)
     }

@@ -110,6 +110,8 @@ pub struct Settlement {
 pub enum Settled {
     /// Carried out.
     Done,
+    /// The job is cancelled: the verdict said so, or a cancel was asked for before it came.
+    Cancelled,
     /// The fence was stale: nothing was written.
     Lost,
     /// The part of the queue in which the job lies does not answer: the same may be asked again.

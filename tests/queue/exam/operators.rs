@@ -65,7 +65,7 @@ pub(crate) async fn a_cancel_is_final_whatever_the_worker_says(adapter: &dyn Ada
         queue.cancel(&tenant("a"), id, "ada").await.unwrap();
 
         // when
-        assert_eq!(settle(&*queue, &running, verdict.clone()).await, Settled::Done);
+        assert_eq!(settle(&*queue, &running, verdict.clone()).await, Settled::Cancelled);
 
         // then
         let off = record(&*queue, "a", id).await;

@@ -32,7 +32,8 @@ impl Model {
             return Settled::Lost;
         }
         let (tenant, lane) = (job.tenant.clone(), job.lane.clone());
-        if job.cancel_requested && !matches!(verdict, Verdict::Complete { .. }) {
+        let overruled = job.cancel_requested && !matches!(verdict, Verdict::Complete { .. });
+        if overruled {
             job.end(Status::Cancelled, now);
         } else {
             job.apply(verdict, now);
@@ -43,7 +44,7 @@ impl Model {
         if refund || *verdict == Verdict::Release {
             self.permits.retain(|p| p.claim != Some(lease));
         }
-        Settled::Done
+        if overruled || *verdict == Verdict::Cancel { Settled::Cancelled } else { Settled::Done }
     }
 
     pub(crate) fn rescue(&mut self, max_crashes: u32) -> BTreeMap<JobId, Status> {
