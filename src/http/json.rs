@@ -35,7 +35,7 @@ pub(crate) enum Fault {
 ///
 /// # Errors
 ///
-/// When it is not JSON that means one thing only, or a number would not be kept as it is.
+/// When it is not JSON that means one thing only, nests too deep, or has a number that would not be kept as it is.
 pub(crate) fn read(bytes: &[u8]) -> Result<Value, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|e| Fault::NotUtf8(e.valid_up_to() + 1))?;
     // Before the parser sees it: a parser that recurses must not be the one to find out.

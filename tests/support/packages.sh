@@ -10,7 +10,7 @@ command -v dovecot >/dev/null || missing+=(dovecot-core)
 [ -e /usr/lib/dovecot/lmtp ] || missing+=(dovecot-lmtpd)
 command -v sievec >/dev/null || missing+=(dovecot-sieve)
 command -v redis-server >/dev/null || missing+=(redis-server)
-# Only newer systems have it: the tests go without, and tests/run says so.
+# Only newer systems have it: for others valkey.sh fetches one.
 command -v valkey-server >/dev/null || ! apt-cache show valkey-server >/dev/null 2>&1 || missing+=(valkey-server)
 command -v curl >/dev/null || missing+=(curl)
 command -v openssl >/dev/null || missing+=(openssl)

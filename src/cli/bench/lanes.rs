@@ -1,4 +1,4 @@
-//! 10,000 limited lanes against one unlimited lane.
+//! 10,000 limited lanes, of one tenant and of many, against one unlimited lane.
 
 use super::{
     Failure, Plan,

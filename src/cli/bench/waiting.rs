@@ -27,7 +27,7 @@ const TENDED: u32 = 500;
 const LARGE: u32 = 20;
 
 /// Claims from a queue in which nothing waits behind, and from one with a long backlog; then every other
-/// script over that.
+/// script over that, and submissions into many lanes.
 ///
 /// What a call costs is told by the server's CPU, which a busy machine does not stretch; it includes
 /// reading the call and writing its answer. The slow log of a private server tells the same by the clock.
@@ -60,6 +60,7 @@ pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, F
         dearest("dearest enqueue of 1,000", &enqueue).promised(Promise::AtMost(5.0)),
         // Each lane is read and written: what is in many lanes is many times as dear.
         dearest("dearest enqueue into 1,000 lanes", &spread).promised(Promise::AtMost(5.0)),
+        Figure::new("enqueue into known lanes", percentile(&spread, 50), "ms CPU"),
         dearest("dearest claim of 100", &full.claims).promised(Promise::AtMost(5.0)),
         dearest("dearest settle of 100", &full.settles).promised(Promise::AtMost(5.0)),
         // Some of these are several scripts.
@@ -129,7 +130,7 @@ async fn large(ground: &Ground, server: &Server) -> Result<Vec<f64>, Failure> {
     Ok(costs)
 }
 
-/// The same into as many lanes as there are jobs, which are new at first.
+/// The same into as many lanes as there are jobs, which only the first finds new.
 async fn spread(ground: &Ground, server: &Server) -> Result<Vec<f64>, Failure> {
     let lots: Vec<Lot> = (0..load::BATCH).map(|n| Lot::unlimited().in_lane(n)).collect();
     let mut costs = Vec::new();

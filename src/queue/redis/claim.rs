@@ -23,7 +23,7 @@ use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 
 /// Jobs that one script call takes at most.
 const BATCH: u32 = 100;
-/// Lanes that a call wakes at most, and promises that it corrects.
+/// Lanes that a call wakes at most, lanes that may give it nothing, and promises that it corrects.
 const MOST_LANES: &str = "100";
 /// The length of an id.
 const ID: usize = 26;

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use jobs::contract::{Moment, Verdict};
+use jobs::contract::{JobId, Moment, Verdict};
 use postrider::queue::{LanePolicy, Limit, NewJob, Queue, Settled, WaitingFor};
 
 use super::Adapter;
@@ -106,6 +106,33 @@ pub(crate) async fn lanes_that_share_a_bucket_share_its_permits(adapter: &dyn Ad
     // then
     let of = |name: &str| claimed.iter().filter(|c| c.tenant.as_str() == name).count();
     assert_eq!((of("a"), of("other")), (3, 3));
+}
+
+pub(crate) async fn hundreds_of_lanes_may_share_a_permit(adapter: &dyn Adapter) {
+    // given hundreds of lanes that share one permit, and another tenant's job
+    let (queue, clock) = adapter.open().await;
+    let lanes = (0..350).map(|n| job(&format!("l{n}"))).collect();
+    let crowd = put(&*queue, "a", limited(lanes, vec![limit("b", 1, MINUTE)])).await;
+    let other = put(&*queue, "other", jobs("l", 1)).await;
+
+    for minute in 0..2 {
+        // when all is claimed that may be, by claims that look at some lanes each
+        let (mut claimed, mut next_at) = (Vec::new(), None);
+        for _ in 0..20 {
+            let answer = claims(&*queue, 10).await;
+            claimed.extend(ids(&answer.jobs));
+            next_at = answer.next_at;
+            if answer.jobs.is_empty() && next_at.is_none_or(|at| at > queue.now()) {
+                break;
+            }
+        }
+
+        // then one of the crowd was, and the others wait for the next permit
+        let of = |all: &[JobId]| claimed.iter().filter(|id| all.contains(id)).count();
+        assert_eq!((of(&crowd), of(&other)), (1, usize::from(minute == 0)));
+        assert_eq!(next_at, Some(queue.now().plus(MINUTE)));
+        clock.advance(MINUTE);
+    }
 }
 
 pub(crate) async fn a_shared_limit_holds_over_tenants(adapter: &dyn Adapter) {

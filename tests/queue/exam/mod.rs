@@ -75,6 +75,7 @@ macro_rules! exam {
             no_sliding_window_is_ever_overfull
             all_windows_of_a_lane_must_admit
             lanes_that_share_a_bucket_share_its_permits
+            hundreds_of_lanes_may_share_a_permit
             a_shared_limit_holds_over_tenants
             a_refund_gives_the_permit_back
             a_refund_counts_for_a_window_that_is_made_wider_later
@@ -132,7 +133,8 @@ macro_rules! exam {
             one_job_is_not_delayed_by_a_tenant_with_many
             a_lone_lane_fills_a_whole_claim
             who_takes_many_takes_them_in_runs
-            later_jobs_compete_when_they_are_due;
+            later_jobs_compete_when_they_are_due
+            hundreds_of_lanes_may_be_due_at_one_moment;
         verdicts:
             completing
             retrying

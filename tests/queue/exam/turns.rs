@@ -4,7 +4,7 @@ use jobs::contract::LaneName;
 use postrider::queue::{Claimed, NewJob, Priority};
 
 use super::Adapter;
-use crate::queue::jobs::{MINUTE, SECOND, claim, claim_one, ids, job, jobs, put};
+use crate::queue::jobs::{MINUTE, SECOND, claim, claim_one, claims, ids, job, jobs, put};
 
 fn tenants(claimed: &[Claimed]) -> Vec<&str> {
     claimed.iter().map(|c| c.tenant.as_str()).collect()
@@ -163,4 +163,30 @@ pub(crate) async fn later_jobs_compete_when_they_are_due(adapter: &dyn Adapter) 
     first.sort();
     assert_eq!(claimed[..2], first);
     assert_eq!(claimed[2..], expected[2..]);
+}
+
+pub(crate) async fn hundreds_of_lanes_may_be_due_at_one_moment(adapter: &dyn Adapter) {
+    // given more lanes than a claim wakes, whose jobs are due in one millisecond
+    let (queue, clock) = adapter.open().await;
+    let run_at = Some(queue.now().plus(MINUTE));
+    let later = (0..250).map(|n| {
+        let lane = LaneName::custom(&format!("l{n}"));
+        NewJob { run_at, lane, ..job("l") }
+    });
+    let mut due = put(&*queue, "a", later.collect()).await;
+
+    // when they are claimed at that moment
+    clock.advance(MINUTE);
+    let mut claimed = Vec::new();
+    for _ in 0..3 {
+        claimed.extend(ids(&claim(&*queue, 100).await));
+    }
+
+    // then each is, once, and nothing is left that claims would wait for
+    due.sort();
+    claimed.sort();
+    assert_eq!(claimed, due);
+    let rest = claims(&*queue, 100).await;
+    assert!(rest.jobs.is_empty());
+    assert_eq!(rest.next_at, None);
 }

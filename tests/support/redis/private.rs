@@ -185,7 +185,7 @@ pub(crate) async fn over_tls() -> RedisConfig {
     }
 }
 
-/// A place in Valkey; none, where it is not installed, which tests/run says.
+/// A place in Valkey; none, where it cannot be had, which tests/run says.
 pub(crate) async fn valkey() -> Option<RedisConfig> {
     static SERVER: OnceCell<Option<Private>> = OnceCell::const_new();
     const PROGRAM: &str = "valkey-server";

@@ -90,11 +90,14 @@ local function tell_claimed(job, record)
   job.fresh, job.wait = nil, nil
   job.state, job.since, job.version = 'processing', take.at, take.version
   job.fence, job.attempt, job.begun, job.begun_at, job.started_at = 1, 1, 1, take.at, take.at
-  local _, drawn = part_with(take, member.number)
-  job.worker, job.drawn = take.worker, drawn and { cmsgpack.unpack(drawn) }
-  if member.letter == 'p' then return end
+  job.worker = take.worker
+  if member.letter == 'p' then
+    local _, drawn = part_with(take, member.number)
+    job.drawn = drawn and { cmsgpack.unpack(drawn) }
+    return
+  end
   job.state, job.since, job.version = 'completed', tonumber(string.sub(record, 6, 18)), string.sub(record, 19)
-  job.outcome, job.ended_at, job.drawn = 'completed', job.since, nil
+  job.outcome, job.ended_at = 'completed', job.since
   job.result = member.letter == 'r' and redis.call('HGET', key('results'), job.id) or 'null'
 end
 

@@ -14,6 +14,8 @@ local function next_of(r)
     r.fresh, r.at = redis.call('ZRANGE', r.zset, r.read, r.read + r.page - 1), 1
     r.read = #r.fresh == r.page and r.read + r.page or nil
     r.met = r.met + #r.fresh
+    -- Who needs more than were expected needs many more.
+    if r.page < LANES_READ then r.page = r.page * 2 end
     r.look(r.fresh)
   end
   if r.at <= #r.fresh then
@@ -104,14 +106,14 @@ local function give_page(bench, most, taken)
   return count
 end
 
--- The lane's next jobs, at most `run`, as far as it has some and its limits admit them: put behind
--- `taken`, in pieces of one priority each. Answers how many.
-local function give(bench, drawn, run, left, taken)
-  local most, given = math.min(allowed(bench, drawn), run), 0
+-- The lane's next jobs, at most `run`, as far as it has some and its limits admit them: put behind those that the
+-- walk took, in pieces of one priority each. Answers how many.
+local function give(w, bench, run)
+  local drawn, most, given = w.drawn, math.min(allowed(bench, w.drawn), run), 0
   while given < most and bench.index < 4 do
     if bench.at <= bench.due then
-      given = given + give_page(bench, most - given, taken)
-    elseif not read_heads(bench, math.min(math.max(HEADS_READ, run, bench.taken * 2), left)) then
+      given = given + give_page(bench, most - given, w.taken)
+    elseif not read_heads(bench, math.min(math.max(HEADS_READ, run, bench.taken * 2), w.left)) then
       break
     end
   end
@@ -126,23 +128,26 @@ local function is_alone(r)
 end
 
 -- A turn of the tenant; who has nobody beside it gives all at once.
-local function serve(tenant, alone, drawn, run, left, taken)
-  while true do
+local function serve(w, tenant, alone)
+  while w.patience > 0 do
     local bench = next_of(tenant)
-    if not bench then return 0 end
-    local most = alone and is_alone(tenant) and left or math.min(run, left)
-    local given = give(bench, drawn, most, left, taken)
+    if not bench then break end
+    local given = give(w, bench, alone and is_alone(tenant) and w.left or math.min(w.run, w.left))
     if given > 0 then
       serve_again(tenant, bench)
       return given
     end
     touch(bench.lane)
+    w.patience = w.patience - 1
   end
+  return 0
 end
 
--- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, and how many jobs they are.
-local function walk(queue, max, run)
-  local taken, drawn, count = {}, {}, 0
+-- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, and how many jobs they are. It ends early
+-- where `patience` lanes gave nothing: many may share a limit that is used up, and do not know it yet. Those
+-- that it met sleep until there is room, so that the next walk begins behind them.
+local function walk(queue, max, run, patience)
+  local w = { taken = {}, drawn = {}, run = run, left = max, patience = patience }
   local turns_, tenants = math.ceil(max / run), nil
   local function bench(id) return bench_of(id, max) end
   -- One more than have a turn, so that it is known who is alone; and of many tenants few lanes of each have one.
@@ -150,16 +155,16 @@ local function walk(queue, max, run)
     local lanes_read = math.min(math.ceil(turns_ / tenants.met), LANES_READ)
     return ring(key('ready', queue, tenant), lanes_read, load_lanes, bench)
   end)
-  while count < max do
+  while w.left > 0 and w.patience > 0 do
     local tenant = next_of(tenants)
     if not tenant then break end
-    local given = serve(tenant, is_alone(tenants), drawn, run, max - count, taken)
+    local given = serve(w, tenant, is_alone(tenants))
     if given > 0 then
-      count = count + given
+      w.left = w.left - given
       serve_again(tenants, tenant)
     end
   end
-  return taken, count
+  return w.taken, max - w.left
 end
 
 -- The lane of the queue whose moment comes first, and that moment, as far as is known.
@@ -179,8 +184,9 @@ local function next_moment(queue, most)
     id, promised = first_lane(queue)
     if not id then return nil end
     local lane = lane_of(id)
-    local kept = refresh(lane)
-    if kept == promised then break end
+    local before, kept = lane.state, refresh(lane)
+    -- One that became ready just now is not where its record says.
+    if kept == promised and lane.state == before then break end
     mark(lane)
     write_turns()
   end
