@@ -23,8 +23,8 @@ use crate::queue::{Ask, Claimed, LeaseRef, QueueError};
 
 /// Jobs that one script call takes at most.
 const BATCH: u32 = 100;
-/// Lanes that a call wakes at most, lanes that may give it nothing, and promises that it corrects.
-const MOST_LANES: &str = "100";
+/// Lanes that a call wakes at most, lanes that it meets, and promises that it corrects.
+const MOST_LANES: &str = "50";
 /// The length of an id.
 const ID: usize = 26;
 /// How often claimed jobs are read again, and the pause before that, which grows.
@@ -125,8 +125,9 @@ async fn claim_from(
         let missing = most.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
         match claim_batch(server, ask, shard, missing.min(BATCH)).await {
             Ok((some, more, next)) => {
+                let is_enough = some.is_empty() || some.len() >= missing as usize;
                 jobs.extend(some);
-                if !more || missing <= BATCH {
+                if is_enough || !more {
                     return Ok((jobs, next));
                 }
             }
@@ -140,7 +141,7 @@ async fn claim_from(
     }
 }
 
-/// Takes at most `want` jobs in one call; the jobs, whether there may be more, and when.
+/// Takes at most `want` jobs in one call; the jobs, whether there may be more now, and when.
 async fn claim_batch(
     server: &Server,
     ask: &Ask,
@@ -161,7 +162,9 @@ async fn claim_batch(
     server.observe(now);
     let next_at = fields.some_moment()?;
     let Answer { pieces, takes } = Answer::read(fields)?;
-    let more = pieces.iter().map(Piece::count).sum::<usize>() >= want as usize;
+    let is_full = pieces.iter().map(Piece::count).sum::<usize>() >= want as usize;
+    // What meets many lanes is cut short.
+    let more = is_full || next_at.is_some_and(|at| at <= now);
     let pieces = admitted(server, shard, pieces).await?;
     let jobs = met(server, shard, pieces, &takes, now.plus(ask.lease)).await?;
     Ok((jobs, more, next_at))

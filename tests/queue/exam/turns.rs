@@ -178,15 +178,15 @@ pub(crate) async fn hundreds_of_lanes_may_be_due_at_one_moment(adapter: &dyn Ada
     // when they are claimed at that moment
     clock.advance(MINUTE);
     let mut claimed = Vec::new();
-    for _ in 0..3 {
-        claimed.extend(ids(&claim(&*queue, 100).await));
+    let mut rest = claims(&*queue, 100).await;
+    while !rest.jobs.is_empty() {
+        claimed.extend(ids(&rest.jobs));
+        rest = claims(&*queue, 100).await;
     }
 
     // then each is, once, and nothing is left that claims would wait for
     due.sort();
     claimed.sort();
     assert_eq!(claimed, due);
-    let rest = claims(&*queue, 100).await;
-    assert!(rest.jobs.is_empty());
     assert_eq!(rest.next_at, None);
 }

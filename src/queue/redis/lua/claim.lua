@@ -8,8 +8,8 @@
 -- ARGV[4] how many jobs at most
 -- ARGV[5] how many jobs of a lane one turn gives at most, while there are others
 -- ARGV[6] the lease (ms)
--- ARGV[7] how many lanes whose moment has come are woken at most, how many may give nothing, and how many
---         promises are corrected
+-- ARGV[7] how many lanes whose moment has come are woken at most, how many are met, and how many promises are
+--         corrected
 --
 -- Gives {time, next moment or '', job…}, in the order of turns, each job its id, behind which at any but its
 -- first claim stands more (JSON: fence, attempt, crashes, due_at, cursor; and at every claim from a lane with
@@ -233,7 +233,7 @@ redis.call('HSETNX', key('queues'), queue, 0)
 if redis.call('HGET', key('queues'), queue) == '1' then return reply end
 local most = tonumber(ARGV[7])
 wake_lanes(most)
-local pieces, count = walk(queue, tonumber(ARGV[4]), tonumber(ARGV[5]), most)
+local pieces, count, is_cut_short = walk(queue, tonumber(ARGV[4]), tonumber(ARGV[5]), most)
 if count > 0 then
   turn, till, number, bundles = next_turns(queue, count) - count, moment(now + tonumber(ARGV[6])), 0, 0
   front = version_text() .. now_text .. 'p' .. string.format('%010d%05d%05d', 1, 1, 0) .. '-'
@@ -243,6 +243,6 @@ if count > 0 then
   tally(queue, 'processing', count)
 end
 flush()
-reply[2] = next_moment(queue, most) or ''
+reply[2] = is_cut_short and now or next_moment(queue, most) or ''
 finish()
 return reply

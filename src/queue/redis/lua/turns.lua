@@ -138,18 +138,20 @@ local function serve(w, tenant, alone)
       return given
     end
     touch(bench.lane)
-    w.patience = w.patience - 1
   end
   return 0
 end
 
--- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, and how many jobs they are. It ends early
--- where `patience` lanes gave nothing: many may share a limit that is used up, and do not know it yet. Those
--- that it met sleep until there is room, so that the next walk begins behind them.
+-- At most `max` jobs, in turns of up to `run` jobs of a lane; pieces, how many jobs they are, and whether it ended
+-- early because it met `patience` lanes. Lanes are dear, and many may share a limit that is used up and not know it
+-- yet: those that gave nothing sleep until there is room, so that the next walk begins behind them.
 local function walk(queue, max, run, patience)
   local w = { taken = {}, drawn = {}, run = run, left = max, patience = patience }
   local turns_, tenants = math.ceil(max / run), nil
-  local function bench(id) return bench_of(id, max) end
+  local function bench(id)
+    w.patience = w.patience - 1
+    return bench_of(id, max)
+  end
   -- One more than have a turn, so that it is known who is alone; and of many tenants few lanes of each have one.
   tenants = ring(key('ready', queue), turns_ + 1, function() end, function(tenant)
     local lanes_read = math.min(math.ceil(turns_ / tenants.met), LANES_READ)
@@ -164,7 +166,7 @@ local function walk(queue, max, run, patience)
       serve_again(tenants, tenant)
     end
   end
-  return w.taken, max - w.left
+  return w.taken, max - w.left, w.patience == 0
 end
 
 -- The lane of the queue whose moment comes first, and that moment, as far as is known.
