@@ -42,10 +42,12 @@ pub(super) async fn measure(plan: &Plan, place: &Place) -> Result<Vec<Figure>, F
         server.watch_slow().await?;
     }
     let full = rounds(&ground, server).await?;
-    let enqueue = large(&ground, server).await?;
+    let enqueue = large(&ground, server, &[Lot::limited()]).await?;
     let others = everything_else(&ground, server).await?;
     let slowest = server.slowest().await?;
-    let spread = spread(&ground, server).await?;
+    let lanes: Vec<Lot> = (0..load::BATCH).map(|n| Lot::unlimited().in_lane(n)).collect();
+    // The first of them finds the lanes new.
+    let spread = large(&ground, server, &lanes).await?;
     ground.clear().await?;
     let each = |costs: &[f64]| percentile(costs, 50) * 1e3 / f64::from(CLAIM);
     let (few, many) = (each(&empty.claims), each(&full.claims));
@@ -120,22 +122,11 @@ async fn rounds(ground: &Ground, server: &Server) -> Result<Costs, Failure> {
     Ok(costs)
 }
 
-/// Submissions as large as there are.
-async fn large(ground: &Ground, server: &Server) -> Result<Vec<f64>, Failure> {
+/// Submissions as large as there are, of these lots in turns.
+async fn large(ground: &Ground, server: &Server, lots: &[Lot]) -> Result<Vec<f64>, Failure> {
     let mut costs = Vec::new();
     for _ in 0..LARGE {
-        let submission = Lot::limited().submission(load::BATCH);
-        costs.push(cost(server, load::submit(&*ground.queue, submission)).await?.1);
-    }
-    Ok(costs)
-}
-
-/// The same into as many lanes as there are jobs, which only the first finds new.
-async fn spread(ground: &Ground, server: &Server) -> Result<Vec<f64>, Failure> {
-    let lots: Vec<Lot> = (0..load::BATCH).map(|n| Lot::unlimited().in_lane(n)).collect();
-    let mut costs = Vec::new();
-    for _ in 0..LARGE {
-        let brought = load::bring(&*ground.queue, &lots, load::BATCH, load::BATCH, 1);
+        let brought = load::bring(&*ground.queue, lots, load::BATCH, load::BATCH, 1);
         costs.push(cost(server, brought).await?.1);
     }
     Ok(costs)

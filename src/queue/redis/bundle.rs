@@ -125,6 +125,7 @@ pub(super) fn text(
     text.append(&mut texts);
     Ok(text)
 }
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::Arc;

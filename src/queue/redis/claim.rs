@@ -162,9 +162,7 @@ async fn claim_batch(
     server.observe(now);
     let next_at = fields.some_moment()?;
     let Answer { pieces, takes } = Answer::read(fields)?;
-    let is_full = pieces.iter().map(Piece::count).sum::<usize>() >= want as usize;
-    // What meets many lanes is cut short.
-    let more = is_full || next_at.is_some_and(|at| at <= now);
+    let more = next_at.is_some_and(|at| at <= now);
     let pieces = admitted(server, shard, pieces).await?;
     let jobs = met(server, shard, pieces, &takes, now.plus(ask.lease)).await?;
     Ok((jobs, more, next_at))
@@ -196,15 +194,6 @@ impl Answer {
 enum Piece {
     One(Head),
     Together(taken::Few),
-}
-
-impl Piece {
-    fn count(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::Together(few) => few.count,
-        }
-    }
 }
 
 /// Those that the limits which all tenants share admit; only what was claimed one by one has such limits.

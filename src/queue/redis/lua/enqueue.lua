@@ -137,19 +137,17 @@ local function remember(s)
   redis.call('ZADD', key('submissions'), expires_at, s.tenant .. SEP .. s.key)
 end
 
--- The lane of this number, which so many jobs join.
-local function meet(s, number, count)
+-- The lane of this number.
+local function meet(s, number)
   number = tonumber(number)
-  local lane = ensure_lane(s.lanes[number], s.policies[number])
-  lane.jobs = lane.jobs + count
-  return lane
+  return ensure_lane(s.lanes[number], s.policies[number])
 end
 
 -- The lane of this number, made ready for jobs that join it one by one.
 local function join(s, number)
   local named = s.joined[number]
   if not named then
-    named = { lane = meet(s, number, 0), counts = { 0, 0, 0 }, waiting = { {}, {}, {} } }
+    named = { lane = meet(s, number), counts = { 0, 0, 0 }, waiting = { {}, {}, {} } }
     s.joined[number] = named
   end
   return named
@@ -179,10 +177,11 @@ local function take_bundle_in(s, b, stamp, arrival)
   local from = 0
   for part = b.first, b.last, 4 do
     local count, number, priority, place = unpack(ARGV, part, part + 3)
-    local lane, last = meet(s, number, count), from + count - 1
-    redis.call('ZADD', waits(lane, tonumber(priority)), '0',
+    local lane, index, last = meet(s, number), priority + 1, from + count - 1
+    redis.call('ZADD', waits(lane, index - 1), '0',
       bundle_ticket(now_text, arrival, place, b.head, from, last, b.count))
-    count_waiting(lane, priority + 1, now_text, count)
+    count_waiting(lane, index, now_text, count)
+    lane.jobs = lane.jobs + count
     from = last + 1
   end
 end
